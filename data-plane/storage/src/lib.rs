@@ -6,6 +6,8 @@
 //! Start with [`ShardStore`], then `docs/formats/`.
 
 pub mod disk;
+#[cfg(feature = "testkit")]
+pub mod memory;
 pub mod store;
 
 pub use store::{

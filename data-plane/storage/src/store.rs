@@ -2,6 +2,7 @@
 //! that the tests hold against the engine.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_types::{Millis, ShardUid};
@@ -220,4 +221,51 @@ pub trait ShardStore: Send + Sync + 'static {
     /// The wall clock where it can be trusted for retention; none while a jump of the clock is
     /// being waited out.
     fn retention_now(&self) -> Option<Millis>;
+}
+
+/// A shared store is a store.
+impl<S: ShardStore> ShardStore for Arc<S> {
+    fn append(
+        &self,
+        appends: Vec<Append>,
+    ) -> impl Future<Output = Result<Vec<Result<Appended, AppendError>>, StoreError>> + Send {
+        S::append(self, appends)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), ApplyError>> + Send {
+        S::apply(self, changes)
+    }
+
+    fn read(
+        &self,
+        shard: ShardUid,
+        from: u64,
+        limit: ReadLimit,
+    ) -> impl Future<Output = Result<Read, ReadError>> + Send {
+        S::read(self, shard, from, limit)
+    }
+
+    fn number_at(
+        &self,
+        shard: ShardUid,
+        time: Millis,
+    ) -> impl Future<Output = Result<u64, ReadError>> + Send {
+        S::number_at(self, shard, time)
+    }
+
+    fn wait_past(&self, shard: ShardUid, number: u64) -> impl Future<Output = ()> + Send {
+        S::wait_past(self, shard, number)
+    }
+
+    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+        S::status(self, shard)
+    }
+
+    fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        S::rows(self, prefix)
+    }
+
+    fn retention_now(&self) -> Option<Millis> {
+        S::retention_now(self)
+    }
 }
