@@ -1,0 +1,2 @@
+//! Writes the custom resource definitions. Body follows.
+fn main() {}

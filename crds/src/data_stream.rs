@@ -1,0 +1,201 @@
+//! `DataStream`: one Kinesis data stream as an object.
+//!
+//! Field by field this is what a user writes and what the operator reports back. The ranges are
+//! AWS's. The rules that hold between fields are in [`validate`](self::validate).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::meta::{Condition, Metadata};
+
+mod validate;
+
+/// A data stream, as it stands in a manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DataStream {
+    /// Always `millstream.dev/v1alpha1`.
+    pub api_version: String,
+    /// Always `DataStream`.
+    pub kind: String,
+    /// Name, namespace, labels, annotations.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// What the stream should be.
+    #[serde(default)]
+    pub spec: DataStreamSpec,
+    /// What the stream is; written by the operator, ignored in a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<DataStreamStatus>,
+}
+
+impl DataStream {
+    /// The kind, as it stands in a manifest.
+    pub const KIND: &'static str = "DataStream";
+
+    /// A stream named `name` with every field at its default.
+    #[must_use]
+    pub fn new(name: impl Into<String>, spec: DataStreamSpec) -> Self {
+        Self {
+            api_version: crate::API_VERSION.to_owned(),
+            kind: Self::KIND.to_owned(),
+            metadata: Metadata::named(name),
+            spec,
+            status: None,
+        }
+    }
+
+    /// The name that Kinesis clients use: `spec.streamName`, or the object's name.
+    #[must_use]
+    pub fn stream_name(&self) -> &str {
+        self.spec
+            .stream_name
+            .as_deref()
+            .unwrap_or(&self.metadata.name)
+    }
+}
+
+/// What a data stream should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DataStreamSpec {
+    /// The name that Kinesis clients use: 1 to 128 characters of `[a-zA-Z0-9_.-]`. Default: the
+    /// object's name. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_name: Option<String>,
+    /// Who decides how many shards there are: `PROVISIONED` (`shardCount` does) or `ON_DEMAND`
+    /// (the load does).
+    #[serde(default)]
+    pub stream_mode: StreamMode,
+    /// Open shards, 1 to 10000, in the mode `PROVISIONED` only. Absent means 1 at creation, and
+    /// later whatever the stream has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_count: Option<i32>,
+    /// How long records are kept, 24 to 8760 hours.
+    #[serde(default = "default_retention")]
+    pub retention_period_hours: i32,
+    /// Largest record (data and partition key), 1024 to 10240 KiB.
+    #[serde(default = "default_record_size", rename = "maxRecordSizeInKiB")]
+    pub max_record_size_in_kib: i32,
+    /// Tags of the stream, at most 50: keys of 1 to 128 characters that do not start with `aws:`,
+    /// values of at most 256. Absent means that the tags are managed elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The CloudWatch metrics to report per shard, each at most once; `ALL` means every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_level_metrics: Option<Vec<ShardLevelMetric>>,
+    /// The pool of shard pods that holds the stream: 1 to 32 characters of `[a-z0-9-]`, first and
+    /// last not `-`.
+    #[serde(default = "default_pool")]
+    pub pool: String,
+    /// What happens to the records when the object is deleted. Absent means `Retain` for objects
+    /// made from manifests and `Delete` for those made by CreateStream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// The id (32 lower-case hexadecimal digits) of a retained stream whose records this object
+    /// takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt_stream_id: Option<String>,
+}
+
+impl Default for DataStreamSpec {
+    fn default() -> Self {
+        Self {
+            stream_name: None,
+            stream_mode: StreamMode::default(),
+            shard_count: None,
+            retention_period_hours: default_retention(),
+            max_record_size_in_kib: default_record_size(),
+            tags: None,
+            shard_level_metrics: None,
+            pool: default_pool(),
+            deletion_policy: None,
+            adopt_stream_id: None,
+        }
+    }
+}
+
+/// Who decides how many shards a stream has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StreamMode {
+    /// `spec.shardCount` decides.
+    #[default]
+    Provisioned,
+    /// The load decides.
+    OnDemand,
+}
+
+/// What happens to the records when the object is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
+pub enum DeletionPolicy {
+    /// They stay, as an orphan that another object can adopt.
+    Retain,
+    /// They go.
+    Delete,
+}
+
+/// A CloudWatch metric that can be reported per shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
+pub enum ShardLevelMetric {
+    /// Bytes put.
+    IncomingBytes,
+    /// Records put.
+    IncomingRecords,
+    /// Age of the last record read.
+    IteratorAgeMilliseconds,
+    /// Bytes read.
+    OutgoingBytes,
+    /// Records read.
+    OutgoingRecords,
+    /// Reads refused for their rate.
+    ReadProvisionedThroughputExceeded,
+    /// Writes refused for their rate.
+    WriteProvisionedThroughputExceeded,
+    /// Every metric above.
+    #[serde(rename = "ALL")]
+    All,
+}
+
+/// What a data stream is, as the operator last saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataStreamStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The internal id of the stream, 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// The ARN that clients use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_arn: Option<String>,
+    /// `CREATING`, `ACTIVE`, `UPDATING` or `DELETING`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_status: Option<String>,
+    /// Open shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_count: Option<i32>,
+    /// The label selector of the pods that hold the shards, for autoscalers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// `Ready`, `Reconciling`, `Stalled` and more, one of each type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+const fn default_retention() -> i32 {
+    24
+}
+
+const fn default_record_size() -> i32 {
+    1024
+}
+
+fn default_pool() -> String {
+    "default".to_owned()
+}
