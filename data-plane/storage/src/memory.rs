@@ -144,7 +144,11 @@ impl State {
             };
             match change {
                 Change::OpenShard(uid) if exists(uid) => return Err(ApplyError::ShardExists),
-                Change::SealShard(uid) | Change::TrimShard { shard: uid, .. } if !exists(uid) => {
+                Change::SealShard(uid)
+                | Change::TrimShard { shard: uid, .. }
+                | Change::KeepShard { shard: uid, .. }
+                    if !exists(uid) =>
+                {
                     return Err(ApplyError::NoShard);
                 },
                 Change::PutRow { key, value }
@@ -180,6 +184,8 @@ impl State {
                     shard.first = shard.first.max(before.min(shard.next()));
                 }
             },
+            // When segments are rolled is the engine's affair.
+            Change::KeepShard { .. } => {},
             Change::DropShard(uid) => {
                 self.shards.remove(&uid);
             },

@@ -63,6 +63,15 @@ pub enum Change {
         /// First number that stays readable.
         before: u64,
     },
+    /// Says for how long records of a shard are to be kept. It decides only how old a segment grows
+    /// before the next begins (a 24th of it, at least an hour), so that space comes free in time;
+    /// trimming is `TrimShard`. A new shard has 24 hours.
+    KeepShard {
+        /// The shard.
+        shard: ShardUid,
+        /// Milliseconds.
+        keep_ms: u64,
+    },
     /// Removes a shard with its records. Removing an absent shard is nothing.
     DropShard(ShardUid),
     /// Sets a row.
