@@ -4,6 +4,9 @@
 //! and a simulated one that crashes, tears, drops unsynced bytes and returns errors.
 //! Calls block. Paths are relative to the data directory.
 
+#[cfg(feature = "testkit")]
+pub mod sim;
+
 use std::io;
 use std::path::Path;
 

@@ -9,6 +9,8 @@ pub mod disk;
 #[cfg(feature = "testkit")]
 pub mod memory;
 pub mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use store::{
     Append, AppendError, Appended, ApplyError, Change, NewRecord, Read, ReadError, ReadLimit,
