@@ -1,1 +1,35 @@
-//! (to be written)
+//! Kinesis Data Streams over a [`ShardStore`](millstream_storage::ShardStore): streams and their
+//! shard maps, puts, iterators, reads, retention.
+//!
+//! It knows AWS's semantics and messages; it must not know HTTP, JSON, signatures or files. Every
+//! operation is a method of [`Streams`], in the file of its concern: `lifecycle`, `append`,
+//! `iterator`, `read`, `list`. Start with [`Streams`] and [`Stream`], then `docs/formats/`.
+
+pub mod append;
+pub mod counters;
+pub mod error;
+pub mod iterator;
+pub mod lifecycle;
+pub mod list;
+pub mod read;
+pub mod retention;
+pub mod shard;
+pub mod stream;
+pub mod streams;
+pub mod token;
+
+mod amazon_time;
+mod registry;
+mod rows;
+mod wire;
+
+pub use append::{PutEntry, PutOutput, PutRecordsOutput};
+pub use error::Kind;
+pub use iterator::StartingPosition;
+pub use lifecycle::{NewStream, SettingsChange};
+pub use list::{ShardFilter, ShardsFrom, ShardsPage, StreamsFrom, StreamsPage};
+pub use read::{GetRecordsOutput, ReadRecord};
+pub use shard::{Shard, ShardMap};
+pub use stream::{Settings, ShardDescription, Stream};
+pub use streams::{Options, Streams};
+pub use token::TokenKey;

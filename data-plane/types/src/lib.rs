@@ -7,6 +7,7 @@
 pub mod arn;
 pub mod caps;
 pub mod hash_key;
+pub mod metric;
 pub mod name;
 pub mod sequence;
 pub mod shard;
@@ -15,6 +16,7 @@ pub mod uid;
 
 pub use arn::StreamArn;
 pub use hash_key::{HashKey, HashKeyRange};
+pub use metric::{ShardMetric, ShardMetrics};
 pub use name::{AccountId, PartitionKey, Region, Scope, StreamMode, StreamName};
 pub use sequence::SequenceNumber;
 pub use shard::ShardId;

@@ -1,0 +1,94 @@
+//! The streams in memory: loaded from rows at the start, then changed after each durable change.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use millstream_storage::ShardStore;
+use millstream_types::{AccountId, Scope, StreamName};
+
+use crate::error::OpenError;
+use crate::rows;
+use crate::stream::Stream;
+
+/// Streams by scope and name.
+#[derive(Default)]
+pub(crate) struct Registry {
+    scopes: HashMap<Scope, BTreeMap<StreamName, Arc<Stream>>>,
+}
+
+impl Registry {
+    pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Self, OpenError> {
+        let mut registry = Self::default();
+        for stream in rows::load(store)? {
+            if registry.get(&stream.scope, &stream.name).is_some() {
+                return Err(OpenError::Corrupt {
+                    key: rows::stream_row::key_text(stream.uid),
+                    reason: "another stream has its name",
+                });
+            }
+            registry.put(Arc::new(stream));
+        }
+        Ok(registry)
+    }
+
+    pub(crate) fn get(&self, scope: &Scope, name: &StreamName) -> Option<Arc<Stream>> {
+        self.scopes.get(scope)?.get(name).cloned()
+    }
+
+    /// Adds a stream, or replaces the one of its name.
+    pub(crate) fn put(&mut self, stream: Arc<Stream>) {
+        self.scopes
+            .entry(stream.scope.clone())
+            .or_default()
+            .insert(stream.name.clone(), stream);
+    }
+
+    pub(crate) fn remove(&mut self, scope: &Scope, name: &StreamName) {
+        if let Some(streams) = self.scopes.get_mut(scope) {
+            streams.remove(name);
+            if streams.is_empty() {
+                self.scopes.remove(scope);
+            }
+        }
+    }
+
+    /// At most `limit` streams of the scope whose name is above `after`, by name.
+    pub(crate) fn after(
+        &self,
+        scope: &Scope,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Vec<Arc<Stream>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let Some(streams) = self.scopes.get(scope) else {
+            return Vec::new();
+        };
+        let from = after.map_or(Unbounded, Excluded);
+        streams
+            .range::<StreamName, _>((from, Unbounded))
+            .take(limit)
+            .map(|(_, stream)| Arc::clone(stream))
+            .collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Stream>> {
+        self.scopes
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(Arc::clone)
+            .collect()
+    }
+
+    pub(crate) fn account_shards(&self, account: &AccountId) -> u64 {
+        self.scopes
+            .iter()
+            .filter(|(scope, _)| scope.account == *account)
+            .flat_map(|(_, streams)| streams.values())
+            .map(|stream| stream.open_shard_count() as u64)
+            .sum()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.scopes.values().map(BTreeMap::len).sum()
+    }
+}

@@ -1,0 +1,112 @@
+//! The rows that keep streams: one file per row type, with its key, its bytes and their tests.
+//!
+//! The formats are in `docs/formats/stream-rows.md`. The store below keeps rows durable and
+//! checks their bytes; what is checked here is that they mean something.
+
+pub(crate) mod shards_row;
+pub(crate) mod stream_row;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_storage::{Change, ShardStore};
+use millstream_types::StreamUid;
+
+use crate::error::OpenError;
+use crate::shard::{Shard, ShardMap};
+use crate::stream::Stream;
+use crate::wire::Malformed;
+
+/// Why a row was not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowError {
+    Newer(u8),
+    Malformed(&'static str),
+}
+
+impl From<Malformed> for RowError {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error.0)
+    }
+}
+
+impl RowError {
+    fn at(self, key: &[u8]) -> OpenError {
+        let key = String::from_utf8_lossy(key).into_owned();
+        match self {
+            Self::Newer(version) => OpenError::Newer { key, version },
+            Self::Malformed(reason) => OpenError::Corrupt { key, reason },
+        }
+    }
+}
+
+/// All streams whose rows are in the store.
+pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Vec<Stream>, OpenError> {
+    let mut shards: BTreeMap<StreamUid, Vec<Shard>> = BTreeMap::new();
+    for (key, value) in store.rows(shards_row::PREFIX) {
+        let (uid, part) = shards_row::decode_key(&key).map_err(|e| e.at(&key))?;
+        let part_shards = shards_row::decode(&value).map_err(|e| e.at(&key))?;
+        let all = shards.entry(uid).or_default();
+        if usize::from(part) * shards_row::SHARDS_PER_ROW != all.len() {
+            return Err(RowError::Malformed("the row before it is missing or short").at(&key));
+        }
+        all.extend(part_shards);
+    }
+    let mut streams = Vec::new();
+    for (key, value) in store.rows(stream_row::PREFIX) {
+        let row = stream_row::decode(&value).map_err(|e| e.at(&key))?;
+        if stream_row::key(row.uid) != key {
+            return Err(RowError::Malformed("its key is of another stream").at(&key));
+        }
+        let own = shards.remove(&row.uid).unwrap_or_default();
+        if own.iter().any(|shard| store.status(shard.uid).is_none()) {
+            return Err(RowError::Malformed("a shard of the stream has no log").at(&key));
+        }
+        let map = ShardMap::new(own)
+            .map_err(|_| RowError::Malformed("its shards do not cover the hash keys").at(&key))?;
+        streams.push(row.into_stream(Arc::new(map)));
+    }
+    if let Some(uid) = shards.keys().next() {
+        let key = shards_row::key(*uid, 0);
+        return Err(RowError::Malformed("it has no stream row").at(&key));
+    }
+    Ok(streams)
+}
+
+/// The changes that make a stream durable: its logs and its rows.
+pub(crate) fn create_changes(stream: &Stream) -> Vec<Change> {
+    let shards = stream.map.shards();
+    let mut changes: Vec<Change> = shards.iter().map(|s| Change::OpenShard(s.uid)).collect();
+    for (part, row) in (0u16..).zip(shards.chunks(shards_row::SHARDS_PER_ROW)) {
+        changes.push(Change::PutRow {
+            key: shards_row::key(stream.uid, part),
+            value: shards_row::encode(row).into(),
+        });
+    }
+    changes.push(put_stream(stream));
+    changes
+}
+
+/// The change that makes a stream's settings durable.
+pub(crate) fn put_stream(stream: &Stream) -> Change {
+    Change::PutRow {
+        key: stream_row::key(stream.uid),
+        value: Bytes::from(stream_row::encode(stream)),
+    }
+}
+
+/// The changes that remove a stream.
+pub(crate) fn delete_changes(stream: &Stream) -> Vec<Change> {
+    let shards = stream.map.shards();
+    let mut changes = vec![Change::DeleteRow {
+        key: stream_row::key(stream.uid),
+    }];
+    for (part, _) in (0u16..).zip(shards.chunks(shards_row::SHARDS_PER_ROW)) {
+        changes.push(Change::DeleteRow {
+            key: shards_row::key(stream.uid, part),
+        });
+    }
+    changes.extend(shards.iter().map(|shard| Change::DropShard(shard.uid)));
+    changes
+}

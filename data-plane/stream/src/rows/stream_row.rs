@@ -1,0 +1,129 @@
+//! `ds/stream/<uid>`: a stream's identity and settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_types::{Millis, Scope, ShardMetrics, StreamMode, StreamName, StreamUid};
+
+use super::RowError;
+use crate::counters::StreamCounters;
+use crate::shard::ShardMap;
+use crate::stream::{Settings, Stream};
+use crate::wire::{Malformed, Reader, Writer};
+
+pub(crate) const PREFIX: &[u8] = b"ds/stream/";
+const VERSION: u8 = 1;
+
+/// Persisted: keep stable, never reuse.
+const MODE_PROVISIONED: u8 = 1;
+const MODE_ON_DEMAND: u8 = 2;
+
+pub(crate) fn key_text(uid: StreamUid) -> String {
+    format!("ds/stream/{uid}")
+}
+
+pub(crate) fn key(uid: StreamUid) -> Bytes {
+    Bytes::from(key_text(uid))
+}
+
+/// What the row holds; the shards come from rows of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamRow {
+    pub(crate) uid: StreamUid,
+    scope: Scope,
+    name: StreamName,
+    mode: StreamMode,
+    created: Millis,
+    settings: Settings,
+}
+
+impl StreamRow {
+    pub(crate) fn into_stream(self, map: Arc<ShardMap>) -> Stream {
+        Stream {
+            uid: self.uid,
+            scope: self.scope,
+            name: self.name,
+            mode: self.mode,
+            created: self.created,
+            settings: self.settings,
+            map,
+            counters: Arc::new(StreamCounters::default()),
+        }
+    }
+}
+
+pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
+    let settings = &stream.settings;
+    let mut row = Writer::with_capacity(256);
+    row.u8(VERSION)
+        .u128(stream.uid.0)
+        .text(stream.scope.account.as_str())
+        .text(stream.scope.region.as_str())
+        .text(stream.name.as_str())
+        .u8(match stream.mode {
+            StreamMode::Provisioned => MODE_PROVISIONED,
+            StreamMode::OnDemand => MODE_ON_DEMAND,
+        })
+        .u64(stream.created.0)
+        .u32(settings.retention_hours)
+        .u32(settings.max_record_kib)
+        .u8(settings.shard_level_metrics.bits())
+        .u16(u16::try_from(settings.tags.len()).expect("a stream has at most 50 tags"));
+    for (key, value) in &settings.tags {
+        row.text(key).text(value);
+    }
+    row.finish()
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<StreamRow, RowError> {
+    let mut row = Reader::new(bytes);
+    match row.u8()? {
+        VERSION => {},
+        0 => return Err(RowError::Malformed("its version is 0")),
+        newer => return Err(RowError::Newer(newer)),
+    }
+    let uid = StreamUid(row.u128()?);
+    let scope = Scope {
+        account: parse(row.text()?, "its account is no account")?,
+        region: parse(row.text()?, "its region is no region")?,
+    };
+    let name = parse(row.text()?, "its name is no stream name")?;
+    let mode = match row.u8()? {
+        MODE_PROVISIONED => StreamMode::Provisioned,
+        MODE_ON_DEMAND => StreamMode::OnDemand,
+        _ => return Err(RowError::Malformed("its mode is unknown")),
+    };
+    let created = Millis(row.u64()?);
+    let retention_hours = row.u32()?;
+    let max_record_kib = row.u32()?;
+    let shard_level_metrics = ShardMetrics::of_bits(row.u8()?)
+        .ok_or(RowError::Malformed("a shard-level metric is unknown"))?;
+    let mut tags = BTreeMap::new();
+    for _ in 0..row.u16()? {
+        let key = row.text()?.to_owned();
+        tags.insert(key, row.text()?.to_owned());
+    }
+    row.end()?;
+    let settings = Settings {
+        retention_hours,
+        max_record_kib,
+        tags,
+        shard_level_metrics,
+    };
+    if settings.validate().is_err() {
+        return Err(RowError::Malformed("a setting is outside its range"));
+    }
+    Ok(StreamRow {
+        uid,
+        scope,
+        name,
+        mode,
+        created,
+        settings,
+    })
+}
+
+fn parse<T: std::str::FromStr>(text: &str, reason: &'static str) -> Result<T, Malformed> {
+    text.parse().map_err(|_| Malformed(reason))
+}

@@ -1,0 +1,111 @@
+//! The handle to all streams of a store.
+
+use std::sync::Arc;
+
+use millstream_clock::{Clock, Entropy};
+use millstream_storage::ShardStore;
+use millstream_types::{AccountId, Scope, StreamName, caps};
+use parking_lot::RwLock;
+
+use crate::error::{OpenError, StreamNotFound};
+use crate::registry::Registry;
+use crate::stream::Stream;
+use crate::token::{Sealer, TokenKey};
+
+/// What an administrator can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Shards that one account may have in all its regions together.
+    pub account_shards_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            account_shards_max: u64::from(caps::ACCOUNT_SHARDS_DEFAULT),
+        }
+    }
+}
+
+/// All streams of a store. Clones are cheap and share everything.
+pub struct Streams<S> {
+    pub(crate) inner: Arc<Inner<S>>,
+}
+
+impl<S> Clone for Streams<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+pub(crate) struct Inner<S> {
+    pub(crate) store: Arc<S>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) sealer: Sealer,
+    pub(crate) options: Options,
+    /// Held for a moment only, never across a wait.
+    pub(crate) registry: RwLock<Registry>,
+    /// Held while a stream is created, changed or deleted: one at a time.
+    pub(crate) lifecycle: tokio::sync::Mutex<()>,
+}
+
+impl<S: ShardStore> Streams<S> {
+    /// The streams whose rows are in `store`.
+    ///
+    /// # Errors
+    /// When a row cannot be read; nothing is served then.
+    pub fn open(
+        store: Arc<S>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        key: &TokenKey,
+    ) -> Result<Self, OpenError> {
+        let registry = Registry::load(&*store)?;
+        tracing::info!(streams = registry.len(), "streams are open");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                sealer: Sealer::new(key, Arc::clone(&entropy)),
+                entropy,
+                options,
+                registry: RwLock::new(registry),
+                lifecycle: tokio::sync::Mutex::new(()),
+            }),
+        })
+    }
+
+    /// The stream of this name as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, scope: &Scope, name: &StreamName) -> Result<Arc<Stream>, StreamNotFound> {
+        self.inner
+            .registry
+            .read()
+            .get(scope, name)
+            .ok_or_else(|| StreamNotFound::new(scope, name))
+    }
+
+    /// Every stream of every scope, for metrics and retention.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Stream>> {
+        self.inner.registry.read().all()
+    }
+
+    /// Shards that the account has.
+    #[must_use]
+    pub fn account_shards(&self, account: &AccountId) -> u64 {
+        self.inner.registry.read().account_shards(account)
+    }
+
+    /// Shards that an account may have.
+    #[must_use]
+    pub fn account_shards_max(&self) -> u64 {
+        self.inner.options.account_shards_max
+    }
+}
