@@ -7,6 +7,8 @@
 
 pub mod disk;
 #[cfg(feature = "testkit")]
+pub mod history;
+#[cfg(feature = "testkit")]
 pub mod memory;
 pub mod store;
 #[cfg(feature = "testkit")]
