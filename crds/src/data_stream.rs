@@ -3,12 +3,23 @@
 //! Field by field this is what a user writes and what the operator reports back. The ranges are
 //! AWS's. The rules that hold between fields are in [`validate`](self::validate).
 
+#![cfg_attr(
+    feature = "k8s",
+    expect(
+        unreachable_pub,
+        reason = "KubeSchema copies each struct into a function body"
+    )
+)]
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::meta::{Condition, Metadata};
+use crate::text;
 
+#[cfg(feature = "k8s")]
+mod rules;
 mod validate;
 
 /// A data stream, as it stands in a manifest.
@@ -23,7 +34,6 @@ pub struct DataStream {
     #[serde(default)]
     pub metadata: Metadata,
     /// What the stream should be.
-    #[serde(default)]
     pub spec: DataStreamSpec,
     /// What the stream is; written by the operator, ignored in a manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,36 +68,138 @@ impl DataStream {
 
 /// What a data stream should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "k8s",
+    derive(kube::CustomResource, kube::KubeSchema),
+    kube(
+        group = "millstream.dev",
+        version = "v1alpha1",
+        kind = "DataStream",
+        root = "DataStreamResource",
+        plural = "datastreams",
+        shortname = "ds",
+        category = "millstream",
+        namespaced,
+        doc = "One Kinesis data stream: ordered, durable, replayable shards.",
+        status = "DataStreamStatus",
+        derive = "PartialEq",
+        selectable = ".spec.pool",
+        selectable = ".spec.streamMode",
+        scale(
+            spec_replicas_path = ".spec.shardCount",
+            status_replicas_path = ".status.shardCount",
+            label_selector_path = ".status.selector"
+        ),
+        printcolumn(name = "Mode", type_ = "string", json_path = ".spec.streamMode"),
+        printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shardCount"),
+        printcolumn(
+            name = "Retention-Hours",
+            type_ = "integer",
+            json_path = ".spec.retentionPeriodHours"
+        ),
+        printcolumn(name = "Status", type_ = "string", json_path = ".status.streamStatus"),
+        printcolumn(
+            name = "Ready",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type=='Ready')].status"
+        ),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+        printcolumn(
+            name = "Arn",
+            type_ = "string",
+            json_path = ".status.streamArn",
+            priority = 1
+        ),
+        validation = Rule::new(rules::NAME_FITS)
+            .message("metadata.name is longer than 128 characters: set spec.streamName")
+            .field_path(".spec.streamName"),
+        validation = Rule::new(rules::NAME_STAYS)
+            .message("the stream name cannot change: make another DataStream")
+            .field_path(".spec.streamName"),
+    ),
+    x_kube(
+        validation = Rule::new(rules::COUNT_OR_ON_DEMAND)
+            .message("a stream in mode ON_DEMAND counts its shards itself: remove shardCount")
+            .field_path(".shardCount")
+    )
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DataStreamSpec {
     /// The name that Kinesis clients use: 1 to 128 characters of `[a-zA-Z0-9_.-]`. Default: the
     /// object's name. Cannot be changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "k8s",
+        schemars(length(max = 128), regex(pattern = "^[a-zA-Z0-9_.-]{1,128}$"))
+    )]
+    #[serde(
+        default,
+        deserialize_with = "text::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub stream_name: Option<String>,
     /// Who decides how many shards there are: `PROVISIONED` (`shardCount` does) or `ON_DEMAND`
     /// (the load does).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default_mode")]
     pub stream_mode: StreamMode,
     /// Open shards, 1 to 10000, in the mode `PROVISIONED` only. Absent means 1 at creation, and
     /// later whatever the stream has.
+    #[cfg_attr(feature = "k8s", schemars(range(min = 1, max = 10000)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard_count: Option<i32>,
     /// How long records are kept, 24 to 8760 hours.
-    #[serde(default = "default_retention")]
+    #[cfg_attr(feature = "k8s", schemars(range(min = 24, max = 8760)))]
+    #[serde(
+        default = "default_retention",
+        deserialize_with = "or_default_retention"
+    )]
     pub retention_period_hours: i32,
     /// Largest record (data and partition key), 1024 to 10240 KiB.
-    #[serde(default = "default_record_size", rename = "maxRecordSizeInKiB")]
+    #[cfg_attr(feature = "k8s", schemars(range(min = 1024, max = 10240)))]
+    #[serde(
+        default = "default_record_size",
+        deserialize_with = "or_default_record_size",
+        rename = "maxRecordSizeInKiB"
+    )]
     pub max_record_size_in_kib: i32,
     /// Tags of the stream, at most 50: keys of 1 to 128 characters that do not start with `aws:`,
     /// values of at most 256. Absent means that the tags are managed elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "k8s",
+        schemars(extend(
+            "maxProperties" = 50,
+            "additionalProperties" = {"type": "string", "maxLength": 256}
+        )),
+        x_kube(
+            validation = Rule::new(rules::TAG_KEY_LENGTH)
+                .message("a tag key has 1 to 128 characters"),
+            validation = Rule::new(rules::TAG_KEY_FREE)
+                .message("tag keys that start with aws: are reserved: choose another"),
+        )
+    )]
+    #[serde(
+        default,
+        deserialize_with = "text::optional_map",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub tags: Option<BTreeMap<String, String>>,
     /// The CloudWatch metrics to report per shard, each at most once; `ALL` means every one.
+    #[cfg_attr(
+        feature = "k8s",
+        schemars(length(max = 8)),
+        x_kube(merge_strategy = ListMerge::Set)
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard_level_metrics: Option<Vec<ShardLevelMetric>>,
     /// The pool of shard pods that holds the stream: 1 to 32 characters of `[a-z0-9-]`, first and
     /// last not `-`.
-    #[serde(default = "default_pool")]
+    #[cfg_attr(
+        feature = "k8s",
+        schemars(
+            length(max = 32),
+            regex(pattern = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
+        )
+    )]
+    #[serde(default = "default_pool", deserialize_with = "or_default_pool")]
     pub pool: String,
     /// What happens to the records when the object is deleted. Absent means `Retain` for objects
     /// made from manifests and `Delete` for those made by CreateStream.
@@ -95,7 +207,15 @@ pub struct DataStreamSpec {
     pub deletion_policy: Option<DeletionPolicy>,
     /// The id (32 lower-case hexadecimal digits) of a retained stream whose records this object
     /// takes over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "k8s",
+        schemars(length(max = 32), regex(pattern = "^[0-9a-f]{32}$"))
+    )]
+    #[serde(
+        default,
+        deserialize_with = "text::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub adopt_stream_id: Option<String>,
 }
 
@@ -128,7 +248,8 @@ pub enum StreamMode {
     OnDemand,
 }
 
-/// What happens to the records when the object is deleted.
+/// What happens to the records when the object is deleted. Absent means `Retain` for objects made
+/// from manifests and `Delete` for those made by CreateStream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
 pub enum DeletionPolicy {
@@ -161,8 +282,26 @@ pub enum ShardLevelMetric {
     All,
 }
 
+impl ShardLevelMetric {
+    /// The metric's name in CloudWatch, or `ALL`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IncomingBytes => "IncomingBytes",
+            Self::IncomingRecords => "IncomingRecords",
+            Self::IteratorAgeMilliseconds => "IteratorAgeMilliseconds",
+            Self::OutgoingBytes => "OutgoingBytes",
+            Self::OutgoingRecords => "OutgoingRecords",
+            Self::ReadProvisionedThroughputExceeded => "ReadProvisionedThroughputExceeded",
+            Self::WriteProvisionedThroughputExceeded => "WriteProvisionedThroughputExceeded",
+            Self::All => "ALL",
+        }
+    }
+}
+
 /// What a data stream is, as the operator last saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "k8s", derive(kube::KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DataStreamStatus {
     /// The generation of the spec that this status is about.
@@ -184,6 +323,10 @@ pub struct DataStreamStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
     /// `Ready`, `Reconciling`, `Stalled` and more, one of each type.
+    #[cfg_attr(
+        feature = "k8s",
+        x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))
+    )]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -198,4 +341,22 @@ const fn default_record_size() -> i32 {
 
 fn default_pool() -> String {
     "default".to_owned()
+}
+
+// The API server prunes a null before it fills in defaults, so a null here is a default too.
+
+fn or_default_mode<'de, D: Deserializer<'de>>(value: D) -> Result<StreamMode, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
+}
+
+fn or_default_retention<'de, D: Deserializer<'de>>(value: D) -> Result<i32, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_else(default_retention))
+}
+
+fn or_default_record_size<'de, D: Deserializer<'de>>(value: D) -> Result<i32, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_else(default_record_size))
+}
+
+fn or_default_pool<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    Ok(text::optional(value)?.unwrap_or_else(default_pool))
 }

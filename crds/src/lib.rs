@@ -9,7 +9,10 @@
 //! for the API server; one table of manifests in `tests/manifests/` holds both to one verdict.
 
 pub mod data_stream;
+#[cfg(feature = "k8s")]
+pub mod k8s;
 pub mod meta;
+mod text;
 pub mod violation;
 
 pub use data_stream::{DataStream, DataStreamSpec, DataStreamStatus};

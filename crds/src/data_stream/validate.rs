@@ -87,11 +87,8 @@ impl DataStream {
                 broken.push(Violation::new("spec.streamName", reason, fix));
             },
             None if self.metadata.name.len() > STREAM_NAME_CHARS_MAX => {
-                broken.push(Violation::new(
-                    "spec.streamName",
-                    "metadata.name is too long to stand for it",
-                    fix,
-                ))
+                let reason = "metadata.name is too long to stand for it";
+                broken.push(Violation::new("spec.streamName", reason, fix));
             },
             Some(_) | None => {},
         }
@@ -217,7 +214,7 @@ fn check_metrics(metrics: &[ShardLevelMetric], broken: &mut Vec<Violation>) {
     if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         broken.push(Violation::new(
             "spec.shardLevelMetrics",
-            format!("{:?} is listed more than once", twice[0]),
+            format!("{} is listed more than once", twice[0].as_str()),
             "list each metric once",
         ));
     }
