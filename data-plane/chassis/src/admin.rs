@@ -1,0 +1,183 @@
+//! The admin port: `/healthz`, `/readyz` and `/metrics` over HTTP/1.1.
+//!
+//! It answers while the API port is still closed or already draining, and never waits for it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use millstream_clock::task;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+
+/// Most admin connections at once; further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
+/// Longest time to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest life of an admin connection.
+const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// Pause after a failed accept, such as when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What readyz answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The data directory is being opened.
+    Starting,
+    /// Requests are served.
+    Ready,
+    /// The process is finishing what it has.
+    Draining,
+}
+
+/// The phase of the process, shared between those who set it and the admin port.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    phase: Arc<AtomicU8>,
+    metrics: Metrics,
+}
+
+impl Readiness {
+    /// A process that is starting.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
+        Self { phase, metrics }
+    }
+
+    /// Moves to `phase`.
+    pub fn set(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        self.metrics.ready.set(i64::from(phase == Phase::Ready));
+    }
+
+    /// Whether requests are served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == Phase::Ready as u8
+    }
+}
+
+/// Serves the admin port until the process ends.
+pub async fn serve(listener: TcpListener, readiness: Readiness) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accepting an admin connection failed");
+                task::sleep(ACCEPT_PAUSE).await;
+                continue;
+            },
+        };
+        let readiness = readiness.clone();
+        // The task ends by itself, at the latest after the connection's longest life.
+        drop(task::spawn("admin-connection", async move {
+            let served = task::timeout(CONNECTION_LIFE, connection(stream, peer, readiness));
+            if served.await.is_err() {
+                tracing::debug!(%peer, "an admin connection was open for too long");
+            }
+            drop(slot);
+        }));
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness) {
+    let service = service_fn(move |request| {
+        let response = answer(&request, &readiness);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "an admin connection ended early");
+    }
+}
+
+fn answer(request: &Request<Incoming>, readiness: &Readiness) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if readiness.is_ready() => text(StatusCode::OK, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, readiness.metrics.text());
+            let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(form));
+            response
+        },
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /healthz, /readyz and /metrics\n",
+        ),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    }
+
+    #[tokio::test]
+    async fn readyz_follows_the_phase_and_healthz_does_not() {
+        let readiness = Readiness::new(Metrics::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = task::spawn("admin", serve(listener, readiness.clone()));
+        for (phase, ready) in [
+            (Phase::Starting, "503"),
+            (Phase::Ready, "200"),
+            (Phase::Draining, "503"),
+        ] {
+            readiness.set(phase);
+            let answer = get(address, "/readyz").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {ready}")), "{answer}");
+            assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        }
+        assert!(
+            get(address, "/metrics")
+                .await
+                .contains("millstream_ready 0\n")
+        );
+        assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
+        server.abort();
+    }
+}

@@ -1,0 +1,304 @@
+//! The server's settings: flag over environment over YAML file over default.
+//!
+//! [`SETTINGS`] is the one table; flags, variables, keys of the file and the reference page follow
+//! from it. [`Config::load`] reads the sources and gives typed values, or one error that names the
+//! setting, where its value came from, and the fix.
+
+mod size;
+mod source;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use millstream_types::{AccountId, Region};
+
+use crate::memory::MemoryPlan;
+
+pub use size::{ParseSizeError, parse_size};
+use source::Sources;
+pub use source::{ConfigError, Source};
+
+/// One setting as all sources spell it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Long flag without the dashes; the variable is `MILLSTREAM_<NAME>`, the file's key the same.
+    pub name: &'static str,
+    /// What stands for the value in the help.
+    pub value: &'static str,
+    /// The default; none when there is nothing to fall back on.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!(
+            "MILLSTREAM_{}",
+            self.name.to_ascii_uppercase().replace('-', "_")
+        )
+    }
+}
+
+/// Every setting of `millstream server`. `f` is the short flag `-f`.
+pub const SETTINGS: [Setting; 15] = [
+    setting(
+        "config",
+        "FILE",
+        None,
+        "YAML file with settings, keyed by their names",
+    ),
+    setting(
+        "data-dir",
+        "DIR",
+        Some("./millstream-data"),
+        "directory of the records",
+    ),
+    setting(
+        "listen",
+        "HOST:PORT",
+        Some("127.0.0.1:4567"),
+        "address of the API; port 0 is any free port",
+    ),
+    setting(
+        "admin-listen",
+        "HOST:PORT",
+        Some("127.0.0.1:4568"),
+        "address of /healthz, /readyz and /metrics",
+    ),
+    setting(
+        "f",
+        "PATH",
+        None,
+        "file or folder of DataStream manifests; read again on SIGHUP",
+    ),
+    setting(
+        "auth",
+        "MODE",
+        Some("loopback"),
+        "loopback: any well-formed signature is the account, on loopback only",
+    ),
+    setting("credentials", "FILE", None, "keys for --auth verify"),
+    setting(
+        "region",
+        "REGION",
+        Some("us-east-1"),
+        "region of the streams",
+    ),
+    setting(
+        "account",
+        "ACCOUNT",
+        Some("000000000000"),
+        "twelve-digit account of the streams",
+    ),
+    setting(
+        "limits",
+        "PROFILE",
+        Some("unlimited"),
+        "limits per shard: unlimited",
+    ),
+    setting(
+        "wal-file-bytes",
+        "SIZE",
+        Some("64MiB"),
+        "size of one write-ahead log file",
+    ),
+    setting(
+        "checkpoint-bytes",
+        "SIZE",
+        Some("256MiB"),
+        "log bytes between two checkpoints",
+    ),
+    setting(
+        "segment-bytes",
+        "SIZE",
+        Some("64MiB"),
+        "size at which a shard begins a new segment",
+    ),
+    setting(
+        "memory-bytes",
+        "SIZE",
+        Some("512MiB"),
+        "memory for requests, responses and the engine",
+    ),
+    setting(
+        "drain-seconds",
+        "SECONDS",
+        Some("20"),
+        "longest wait for requests under way at the end",
+    ),
+];
+
+const fn setting(
+    name: &'static str,
+    value: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        value,
+        default,
+        help,
+    }
+}
+
+/// Shortest and longest `--drain-seconds`.
+const DRAIN_SECONDS_MAX: u64 = 3600;
+/// Least size of a log file, of a segment, and of the log between two checkpoints.
+const FILE_BYTES_MIN: u64 = 64 * 1024;
+/// Largest size of the same.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+
+/// Valid settings of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the records.
+    pub data_dir: PathBuf,
+    /// Address of the API; on loopback.
+    pub listen: SocketAddr,
+    /// Address of the admin port; on loopback.
+    pub admin_listen: SocketAddr,
+    /// File or folder of manifests.
+    pub manifests: Option<PathBuf>,
+    /// File of keys. Nothing reads it in loopback mode.
+    pub credentials: Option<PathBuf>,
+    /// Region of the server's own streams.
+    pub region: Region,
+    /// The account that every signature stands for.
+    pub account: AccountId,
+    /// Size of one write-ahead log file.
+    pub wal_file_bytes: u64,
+    /// Log bytes between two checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Size at which a shard begins a new segment.
+    pub segment_bytes: u64,
+    /// The split of `--memory-bytes`.
+    pub memory: MemoryPlan,
+    /// Longest wait for requests under way.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Reads the settings from `flags` (by setting name), the environment, and the YAML file that
+    /// one of them names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the setting, the source of its value, and the fix.
+    pub fn load(
+        flags: BTreeMap<&'static str, String>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let sources = Sources::read(flags, env)?;
+        let config = Self {
+            data_dir: sources.required("data-dir")?.parse_with(path)?,
+            listen: sources.required("listen")?.parse_with(loopback)?,
+            admin_listen: sources.required("admin-listen")?.parse_with(loopback)?,
+            manifests: optional_path(&sources, "f")?,
+            credentials: optional_path(&sources, "credentials")?,
+            region: sources.required("region")?.parse_with(name)?,
+            account: sources.required("account")?.parse_with(name)?,
+            wal_file_bytes: sources.required("wal-file-bytes")?.parse_with(file_bytes)?,
+            checkpoint_bytes: sources
+                .required("checkpoint-bytes")?
+                .parse_with(file_bytes)?,
+            segment_bytes: sources.required("segment-bytes")?.parse_with(file_bytes)?,
+            memory: sources.required("memory-bytes")?.parse_with(memory)?,
+            drain: sources.required("drain-seconds")?.parse_with(seconds)?,
+        };
+        sources.required("auth")?.parse_with(auth)?;
+        sources.required("limits")?.parse_with(limits)?;
+        if config.listen == config.admin_listen && config.listen.port() != 0 {
+            let admin = sources.required("admin-listen")?;
+            return Err(admin.refuse("it is the address of --listen too; give each its own port"));
+        }
+        Ok(config)
+    }
+}
+
+fn optional_path(sources: &Sources, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+    sources
+        .find(name)
+        .map(|found| found.parse_with(path))
+        .transpose()
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("it is empty; give a path".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn name<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => port
+            .parse()
+            .ok()
+            .map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        None => text.parse::<SocketAddr>().ok(),
+    };
+    let Some(address) = address else {
+        return Err(
+            "it is no address; write an IP address and a port, such as 127.0.0.1:4567".into(),
+        );
+    };
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(
+        "it is beyond loopback, which '--auth loopback' does not allow; \
+         use 127.0.0.1 or [::1] (signatures are verified by '--auth verify', in a later version)"
+            .to_owned(),
+    )
+}
+
+fn auth(text: &str) -> Result<(), String> {
+    match text {
+        "loopback" => Ok(()),
+        "verify" => Err("verifying signatures comes with a later version; use 'loopback'".into()),
+        _ => Err("it is no mode; use 'loopback'".to_owned()),
+    }
+}
+
+fn limits(text: &str) -> Result<(), String> {
+    match text {
+        "unlimited" => Ok(()),
+        "aws" => Err("limits per shard come with a later version; use 'unlimited'".to_owned()),
+        _ => Err("limits from a file come with a later version; use 'unlimited'".to_owned()),
+    }
+}
+
+fn file_bytes(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    if (FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err("it is out of range; use 64KiB to 64GiB".to_owned())
+}
+
+fn memory(text: &str) -> Result<MemoryPlan, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    MemoryPlan::new(bytes).map_err(|error| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u64>().ok();
+    match seconds.filter(|seconds| *seconds <= DRAIN_SECONDS_MAX) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("it is no whole number of seconds from 0 to 3600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+use std::io::Write as _;
+
+use super::*;
+
+type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+/// Loads from flags, variables, and a file's text.
+fn load(flags: Pairs<'_>, variables: Pairs<'_>, file: Option<&str>) -> Result<Config, ConfigError> {
+    let mut flags: BTreeMap<&'static str, String> =
+        flags.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
+    let written = file.map(|text| {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    });
+    if let Some(file) = &written {
+        flags.insert("config", file.path().display().to_string());
+    }
+    Config::load(flags, &|name| {
+        let pair = variables.iter().find(|(k, _)| *k == name);
+        pair.map(|(_, v)| OsString::from(v))
+    })
+}
+
+fn problem(flags: Pairs<'_>, variables: Pairs<'_>, file: Option<&str>) -> String {
+    load(flags, variables, file)
+        .expect_err("refused")
+        .to_string()
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let config = load(&[], &[], None).expect("the defaults are valid");
+    assert_eq!(config.data_dir, PathBuf::from("./millstream-data"));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:4567");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:4568");
+    assert_eq!((config.manifests, config.credentials), (None, None));
+    assert_eq!(config.region.as_str(), "us-east-1");
+    assert_eq!(config.account.as_str(), "000000000000");
+    assert_eq!(config.wal_file_bytes, 64 << 20);
+    assert_eq!(config.checkpoint_bytes, 256 << 20);
+    assert_eq!(config.segment_bytes, 64 << 20);
+    assert_eq!(config.memory.total_bytes(), 512 << 20);
+    assert_eq!(config.drain, Duration::from_secs(20));
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
+    let flag: Pairs<'_> = &[("region", "from-flag")];
+    let variable: Pairs<'_> = &[("MILLSTREAM_REGION", "from-variable")];
+    let file = Some("region: from-file\n");
+    for (flags, variables, file, expected) in [
+        (flag, variable, file, "from-flag"),
+        (&[], variable, file, "from-variable"),
+        (&[], &[], file, "from-file"),
+        (&[], &[], None, "us-east-1"),
+        (flag, &[], file, "from-flag"),
+        (flag, variable, None, "from-flag"),
+    ] {
+        let config = load(flags, variables, file).expect("valid");
+        assert_eq!(config.region.as_str(), expected);
+    }
+}
+
+#[test]
+fn every_setting_can_come_from_every_source() {
+    let values = [
+        ("data-dir", "/d"),
+        ("listen", "127.0.0.1:1"),
+        ("admin-listen", "[::1]:2"),
+        ("f", "/manifests"),
+        ("auth", "loopback"),
+        ("credentials", "/c"),
+        ("region", "eu-west-1"),
+        ("account", "123456789012"),
+        ("limits", "unlimited"),
+        ("wal-file-bytes", "4MiB"),
+        ("checkpoint-bytes", "8MiB"),
+        ("segment-bytes", "1MiB"),
+        ("memory-bytes", "256MiB"),
+        ("drain-seconds", "3"),
+    ];
+    assert_eq!(values.len() + 1, SETTINGS.len(), "all but config");
+    let flags = load(&values, &[], None).expect("as flags");
+    let names: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+    let from_env = Config::load(BTreeMap::new(), &|name| {
+        let at = names.iter().position(|n| n == name)?;
+        let value = values.iter().find(|(k, _)| *k == SETTINGS[at].name)?;
+        Some(OsString::from(value.1))
+    });
+    let mut yaml = String::new();
+    for (name, value) in values {
+        yaml.push_str(&format!("{name}: \"{value}\"\n"));
+    }
+    assert_eq!(from_env.as_ref(), Ok(&flags));
+    assert_eq!(load(&[], &[], Some(&yaml)).as_ref(), Ok(&flags));
+    let defaults = load(&[], &[], None).expect("defaults");
+    assert_ne!(flags.memory, defaults.memory);
+    assert_eq!(flags.manifests, Some(PathBuf::from("/manifests")));
+}
+
+#[test]
+fn the_file_takes_numbers_and_other_spellings_of_a_key() {
+    let config = load(&[], &[], Some("drainSeconds: 5\ndata_dir: /x\n")).expect("valid");
+    assert_eq!(config.drain, Duration::from_secs(5));
+    assert_eq!(config.data_dir, PathBuf::from("/x"));
+    assert!(
+        load(&[], &[], Some("")).is_ok(),
+        "an empty file sets nothing"
+    );
+}
+
+#[test]
+fn an_error_names_the_setting_the_source_the_value_and_the_fix() {
+    assert_eq!(
+        problem(&[], &[("MILLSTREAM_WAL_FILE_BYTES", "64MB")], None),
+        "setting 'wal-file-bytes' from the environment variable MILLSTREAM_WAL_FILE_BYTES is \
+         '64MB': it is no size; write a whole number with B, KiB, MiB or GiB, such as 64MiB"
+    );
+    let in_file = problem(&[], &[], Some("memory-bytes: 1MiB\n"));
+    assert!(
+        in_file.starts_with("setting 'memory-bytes' from the file "),
+        "{in_file}"
+    );
+    assert!(in_file.contains("at least 128MiB"), "{in_file}");
+}
+
+#[test]
+fn what_comes_later_is_refused_by_name() {
+    for (flag, value, fix) in [
+        ("auth", "verify", "use 'loopback'"),
+        ("auth", "none", "use 'loopback'"),
+        ("limits", "aws", "use 'unlimited'"),
+        ("limits", "./my-limits.yaml", "use 'unlimited'"),
+    ] {
+        let text = problem(&[(flag, value)], &[], None);
+        assert!(text.contains(fix) && text.contains(flag), "{text}");
+    }
+}
+
+#[test]
+fn nothing_listens_beyond_loopback() {
+    for flag in ["listen", "admin-listen"] {
+        for address in ["0.0.0.0:4567", "[::]:4567", "192.168.1.1:80"] {
+            let text = problem(&[(flag, address)], &[], None);
+            assert!(text.contains("beyond loopback"), "{text}");
+        }
+        for address in ["", "4567", "example.com:80", "127.0.0.1", "127.0.0.1:99999"] {
+            let text = problem(&[(flag, address)], &[], None);
+            assert!(text.contains("no address"), "{text}");
+        }
+    }
+    let config = load(&[("listen", "localhost:0")], &[], None).expect("localhost is loopback");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:0");
+    let same = problem(
+        &[("listen", "127.0.0.1:9"), ("admin-listen", "127.0.0.1:9")],
+        &[],
+        None,
+    );
+    assert!(same.contains("own port"), "{same}");
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for (flag, value) in [
+        ("account", "12"),
+        ("region", "US"),
+        ("drain-seconds", "-1"),
+        ("drain-seconds", "3601"),
+        ("segment-bytes", "1KiB"),
+        ("checkpoint-bytes", "65GiB"),
+        ("data-dir", ""),
+        ("f", ""),
+    ] {
+        assert!(problem(&[(flag, value)], &[], None).contains(flag));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let missing = problem(&[("config", "/does/not/exist.yaml")], &[], None);
+    assert!(missing.contains("/does/not/exist.yaml"), "{missing}");
+    for (text, expected) in [
+        (
+            "regoin: x\n",
+            "'regoin' is no setting; there are data-dir, listen",
+        ),
+        ("config: x\n", "'config' is no setting"),
+        ("- a\n", "not one map"),
+        ("a: 1\n---\nb: 2\n", "not one map"),
+        ("region: [a]\n", "no single value"),
+        ("data-dir: a\ndataDir: b\n", "'data-dir' is there twice"),
+        ("region: a\nregion: b\n", "duplicate"),
+        ("region: [\n", "line"),
+    ] {
+        let problem = problem(&[], &[], Some(text));
+        assert!(problem.contains(expected), "{text:?} gave {problem}");
+    }
+}

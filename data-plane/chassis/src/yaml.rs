@@ -1,0 +1,71 @@
+//! YAML, read in one place: several documents in one text, line and column in every error.
+//!
+//! The rest of the workspace never names the library behind this module (`docs/adr/` says why it
+//! was chosen).
+
+use serde::de::DeserializeOwned;
+
+pub use serde_yaml::Value;
+
+/// A text that is no YAML, or not of the shape that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct YamlError {
+    /// What is wrong; names line and column where they are known.
+    pub message: String,
+}
+
+impl From<serde_yaml::Error> for YamlError {
+    fn from(error: serde_yaml::Error) -> Self {
+        let message = error.to_string();
+        Self { message }
+    }
+}
+
+/// All documents of `text`, empty ones as [`Value::Null`].
+///
+/// # Errors
+/// When one of the documents is no YAML.
+pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
+    documents_as(text)
+}
+
+/// All documents of `text` as values of one type; errors carry line and column.
+///
+/// # Errors
+/// When one of the documents is no YAML or no `T`.
+pub fn documents_as<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        documents.push(T::deserialize(document)?);
+    }
+    Ok(documents)
+}
+
+/// `value` as a `T`.
+///
+/// # Errors
+/// When the value has another shape; there is no line then.
+pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, YamlError> {
+    Ok(serde_yaml::from_value(value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_several_documents_and_empty_ones() {
+        let all = documents("a: 1\n---\n---\nb: 2\n").expect("three documents");
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[1], Value::Null);
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let error = documents("a: 1\nb: [\n").expect_err("an open bracket");
+        assert!(error.message.contains("line"), "{error}");
+        let error = documents("a: 1\na: 2\n").expect_err("a key twice");
+        assert!(error.message.contains("duplicate"), "{error}");
+    }
+}
