@@ -1,0 +1,7 @@
+//! The tests of the store as a whole: model against engine, and the simulation.
+
+// `cfg(test)` always holds here; it tells the lints that helpers are test code too.
+#[cfg(test)]
+mod driver;
+#[cfg(test)]
+mod model;
