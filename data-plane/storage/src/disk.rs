@@ -4,6 +4,7 @@
 //! and a simulated one that crashes, tears, drops unsynced bytes and returns errors.
 //! Calls block. Paths are relative to the data directory.
 
+pub mod real;
 #[cfg(feature = "testkit")]
 pub mod sim;
 

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod volume;
 
 pub use store::{
     Append, AppendError, Appended, ApplyError, Change, NewRecord, Read, ReadError, ReadLimit,

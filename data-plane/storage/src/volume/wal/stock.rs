@@ -1,0 +1,235 @@
+//! The files of the WAL: the chain in use, the next one made ready ahead of need, and those that a
+//! checkpoint freed, to be used again. Overwriting a file whose blocks exist needs no journal
+//! commit at each sync, which is why files are zeroed once and then recycled.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::super::counters::add;
+use super::super::error::{Fatal, StepError, is_no_space};
+use super::super::layout;
+use super::super::shared::Shared;
+use crate::disk::{Disk, DiskFile, SyncPoint};
+
+/// Most freed files that are kept for use again.
+const FREE_MAX: usize = 8;
+const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A WAL file, ready to be written.
+pub(crate) struct WalFile<D: Disk> {
+    pub(crate) file: D::File,
+    pub(crate) first: u64,
+    pub(crate) capacity: u64,
+}
+
+/// A file of the chain in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Linked {
+    pub(crate) first: u64,
+    pub(crate) capacity: u64,
+}
+
+/// Where the writer gets its files, and where the checkpoint gives them back.
+pub(crate) struct WalStock<D: Disk> {
+    shared: Arc<Shared<D>>,
+    state: Mutex<StockState<D>>,
+}
+
+struct StockState<D: Disk> {
+    chain: VecDeque<Linked>,
+    spare: Option<WalFile<D>>,
+    /// First LSN of the file that the writer will want next.
+    wanted: Option<u64>,
+    free: Vec<u64>,
+}
+
+impl<D: Disk> WalStock<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>, chain: VecDeque<Linked>) -> Self {
+        let state = StockState {
+            chain,
+            spare: None,
+            wanted: None,
+            free: Vec::new(),
+        };
+        Self {
+            shared,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The file that begins at `first`, at least `capacity_min` long: the one made ready, or one
+    /// made now.
+    pub(crate) fn take(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
+        let ready = self.state.lock().spare.take();
+        match ready {
+            Some(spare) if spare.first == first && spare.capacity >= capacity_min => Ok(spare),
+            Some(unfit) => {
+                let path = layout::wal_file(unfit.first);
+                self.shared
+                    .disk
+                    .remove(&path)
+                    .map_err(|error| Fatal::new("removing", &path, error))?;
+                self.make(first, capacity_min)
+            },
+            None => self.make(first, capacity_min),
+        }
+    }
+
+    /// The writer went on to `link`; its next file will begin at `next_first`.
+    pub(crate) fn link(&self, link: Linked) {
+        let mut state = self.state.lock();
+        state.chain.push_back(link);
+        state.wanted = Some(link.first + link.capacity);
+    }
+
+    /// The writer's next file will begin at `first`.
+    pub(crate) fn want_after(&self, first: u64) {
+        self.state.lock().wanted = Some(first);
+    }
+
+    /// Makes the next file ready, if one is wanted. A full disk is left for the writer to meet.
+    pub(crate) fn prepare(&self) -> Result<bool, Fatal> {
+        let Some(first) = self.state.lock().wanted.take() else {
+            return Ok(false);
+        };
+        match self.make(first, 0) {
+            Ok(file) => {
+                self.state.lock().spare = Some(file);
+                Ok(true)
+            },
+            Err(StepError::NoSpace) => Ok(false),
+            Err(StepError::Fatal(fatal)) => Err(fatal),
+        }
+    }
+
+    /// Whether [`Self::prepare`] has something to do.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.state.lock().wanted.is_some()
+    }
+
+    /// Frees every file before the one that begins at `first`. Call it once the checkpoint that
+    /// covers them is durable.
+    pub(crate) fn release_before(&self, first: u64) -> Result<(), Fatal> {
+        loop {
+            let (link, keep) = {
+                let mut state = self.state.lock();
+                match state.chain.front() {
+                    Some(link) if link.first < first => {},
+                    _ => return Ok(()),
+                }
+                let Some(link) = state.chain.pop_front() else {
+                    return Ok(());
+                };
+                let whole = link.capacity == self.shared.options.wal_file_bytes;
+                (link, whole && state.free.len() < FREE_MAX)
+            };
+            let path = layout::wal_file(link.first);
+            if keep {
+                self.shared
+                    .disk
+                    .rename(&path, &layout::free_wal_file(link.first))
+                    .map_err(|error| Fatal::new("freeing", &path, error))?;
+                self.state.lock().free.push(link.first);
+            } else {
+                self.shared
+                    .disk
+                    .remove(&path)
+                    .map_err(|error| Fatal::new("removing", &path, error))?;
+            }
+        }
+    }
+
+    fn make(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
+        let capacity = self.shared.options.wal_file_bytes;
+        if capacity >= capacity_min {
+            let free = self.state.lock().free.pop();
+            if let Some(old_first) = free {
+                return Ok(self.recycle(old_first, first, capacity)?);
+            }
+        }
+        create(&self.shared, first, capacity.max(capacity_min))
+    }
+
+    fn recycle(&self, old_first: u64, first: u64, capacity: u64) -> Result<WalFile<D>, Fatal> {
+        let disk = &self.shared.disk;
+        let path = layout::wal_file(first);
+        let fatal = |error| Fatal::new("recycling", &path, error);
+        disk.rename(&layout::free_wal_file(old_first), &path)
+            .map_err(fatal)?;
+        let file = disk.open(&path).map_err(fatal)?;
+        disk.sync_dir(Path::new(layout::WAL), SyncPoint::WalRecycleDir)
+            .map_err(fatal)?;
+        add(&self.shared.counters.wal_files_recycled, 1);
+        Ok(WalFile {
+            file,
+            first,
+            capacity,
+        })
+    }
+}
+
+/// Makes a fresh, zeroed WAL file, durable with its name.
+pub(crate) fn create<D: Disk>(
+    shared: &Shared<D>,
+    first: u64,
+    capacity: u64,
+) -> Result<WalFile<D>, StepError> {
+    let path = layout::wal_file(first);
+    let disk = &shared.disk;
+    let file = match create_zeroed(
+        disk.as_ref(),
+        &path,
+        capacity,
+        Some(SyncPoint::WalFileCreate),
+    ) {
+        Ok(file) => file,
+        Err(error) => {
+            if is_no_space(&error) {
+                // the half-made file must not keep the space; if it cannot go, open deletes it
+                drop(disk.remove(&path));
+            }
+            return Err(StepError::new("creating", &path, error));
+        },
+    };
+    disk.sync_dir(Path::new(layout::WAL), SyncPoint::WalDir)
+        .map_err(|error| Fatal::new("syncing", Path::new(layout::WAL), error))?;
+    add(&shared.counters.wal_files_created, 1);
+    Ok(WalFile {
+        file,
+        first,
+        capacity,
+    })
+}
+
+/// Makes a file of `len` zeros, and syncs it if a sync point is named.
+pub(crate) fn create_zeroed<D: Disk>(
+    disk: &D,
+    path: &Path,
+    len: u64,
+    point: Option<SyncPoint>,
+) -> io::Result<D::File> {
+    let file = disk.create(path)?;
+    let mut offset = 0;
+    while offset < len {
+        // sixteen slices of one block of zeros: 1 MiB a call without 1 MiB of memory
+        let mut slices = Vec::with_capacity(16);
+        let mut end = offset;
+        while slices.len() < 16 && end < len {
+            let count = usize::try_from(len - end)
+                .unwrap_or(usize::MAX)
+                .min(ZEROS.len());
+            slices.push(IoSlice::new(&ZEROS[..count]));
+            end += count as u64;
+        }
+        file.write_at(&slices, offset)?;
+        offset = end;
+    }
+    if let Some(point) = point {
+        file.sync_all(point)?;
+    }
+    Ok(file)
+}
