@@ -19,24 +19,24 @@ pub struct StreamSpec {
     pub retention_hours: u32,
     /// Largest record (data and key), in KiB.
     pub max_record_kib: u32,
-    /// Tags.
-    pub tags: BTreeMap<String, String>,
-    /// Metrics shown per shard.
-    pub shard_level_metrics: ShardMetrics,
+    /// Tags. Absent: none at creation, then what the stream has.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Metrics shown per shard. Absent: none at creation, then what the stream has.
+    pub shard_level_metrics: Option<ShardMetrics>,
 }
 
 impl StreamSpec {
     /// A provisioned stream with defaults for all else.
     #[must_use]
-    pub fn new(name: StreamName) -> Self {
+    pub const fn new(name: StreamName) -> Self {
         Self {
             name,
             mode: StreamMode::Provisioned,
             shard_count: None,
             retention_hours: caps::RETENTION_HOURS_MIN,
             max_record_kib: caps::RECORD_KIB_DEFAULT,
-            tags: BTreeMap::new(),
-            shard_level_metrics: ShardMetrics::default(),
+            tags: None,
+            shard_level_metrics: None,
         }
     }
 }
@@ -56,4 +56,5 @@ pub struct DesiredStream {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[serde(transparent)]
 pub struct Version(pub u64);

@@ -206,7 +206,7 @@ impl<S: ShardStore> Streams<S> {
         });
         self.inner
             .store
-            .apply(vec![rows::put_stream(&after)])
+            .apply(rows::update_changes(&before, &after))
             .await?;
         self.inner.registry.write().put(Arc::clone(&after));
         tracing::info!(stream = %name, uid = %after.uid, "stream settings changed");

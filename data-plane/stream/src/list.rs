@@ -186,7 +186,7 @@ impl<S: ShardStore> Streams<S> {
 
     /// The oldest time of which the stream still has records.
     fn trim_horizon(&self, stream: &Stream) -> Millis {
-        let retention_ms = u64::from(stream.settings.retention_hours) * 3_600_000;
+        let retention_ms = stream.retention_ms();
         self.inner
             .clock
             .now()

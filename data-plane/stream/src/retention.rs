@@ -19,7 +19,6 @@ use crate::streams::Streams;
 
 /// Most trims in one change of the store.
 const TRIMS_PER_CHANGE: usize = 256;
-const HOUR_MS: u64 = 3_600_000;
 
 /// How retention works.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +153,6 @@ impl<S: ShardStore> Service<S> {
 /// Records that arrived before this are trimmed; none while the stream is younger than its
 /// retention.
 fn horizon(stream: &Stream, now: Millis) -> Option<Millis> {
-    let retention_ms = u64::from(stream.settings().retention_hours) * HOUR_MS;
+    let retention_ms = stream.retention_ms();
     (now.since(stream.created()) > retention_ms).then(|| now.minus(retention_ms))
 }

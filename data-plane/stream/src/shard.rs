@@ -103,3 +103,83 @@ impl ShardMap {
         &self.shards[place]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shards(ranges: Vec<HashKeyRange>) -> Vec<Shard> {
+        (0u32..)
+            .zip(ranges)
+            .map(|(index, range)| Shard {
+                uid: ShardUid(u128::from(index)),
+                id: ShardId(index),
+                created_s: 0,
+                range,
+                counters: Arc::default(),
+            })
+            .collect()
+    }
+
+    /// The space cut after each of these keys.
+    fn cut_after(mut ends: Vec<u128>) -> Vec<HashKeyRange> {
+        ends.retain(|end| *end != u128::MAX);
+        ends.sort_unstable();
+        ends.dedup();
+        let starts = [0].into_iter().chain(ends.iter().map(|end| end + 1));
+        let closed = ends.iter().copied().chain([u128::MAX]);
+        starts
+            .zip(closed)
+            .map(|(start, end)| HashKeyRange {
+                start: HashKey(start),
+                end: HashKey(end),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_gap_an_overlap_and_a_wrong_id_are_refused() {
+        let good = HashKeyRange::uniform(3);
+        assert!(ShardMap::new(shards(good.clone())).is_ok());
+        let mut gap = good.clone();
+        gap[1].end.0 -= 1;
+        let mut overlap = good.clone();
+        overlap[1].end.0 += 1;
+        let mut short = good.clone();
+        short[2].end.0 -= 1;
+        let mut late = good.clone();
+        late[0].start.0 += 1;
+        for bad in [gap, overlap, short, late, vec![]] {
+            assert!(ShardMap::new(shards(bad)).is_err());
+        }
+        let mut wrong_id = shards(good);
+        wrong_id[0].id = ShardId(5);
+        assert!(ShardMap::new(wrong_id).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_goes_to_the_one_shard_that_has_it(
+            ends: Vec<u128>, order: u64, keys: Vec<u128>, near in any::<prop::sample::Index>(),
+        ) {
+            let mut ranges = cut_after(ends);
+            // Ids need not follow the ranges: after a split they do not.
+            let pivot = usize::try_from(order).unwrap_or(0) % ranges.len();
+            ranges.rotate_left(pivot);
+            let edge = ranges[near.index(ranges.len())];
+            let map = ShardMap::new(shards(ranges)).expect("a cut of the space covers it");
+            let edges = [edge.start, edge.end, HashKey(0), HashKey::MAX];
+            for key in keys.into_iter().map(HashKey).chain(edges) {
+                let having: Vec<ShardId> = map
+                    .shards()
+                    .iter()
+                    .filter(|s| s.range.contains(key))
+                    .map(|s| s.id)
+                    .collect();
+                prop_assert_eq!(having, vec![map.route(key).id]);
+            }
+        }
+    }
+}

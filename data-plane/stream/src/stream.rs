@@ -180,6 +180,12 @@ impl Stream {
         &self.counters
     }
 
+    /// How long a record stays readable, in milliseconds.
+    #[must_use]
+    pub fn retention_ms(&self) -> u64 {
+        u64::from(self.settings.retention_hours) * 3_600_000
+    }
+
     /// Most bytes of data and key that one record may have.
     #[must_use]
     pub fn record_bytes_max(&self) -> usize {

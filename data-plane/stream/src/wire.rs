@@ -72,8 +72,12 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let bytes = self.take(N)?;
-        Ok(bytes.try_into().expect("take gives what was asked for"))
+        let (head, tail) = self
+            .0
+            .split_first_chunk()
+            .ok_or(Malformed("it ends too early"))?;
+        self.0 = tail;
+        Ok(*head)
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {

@@ -77,3 +77,99 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Shard>, RowError> {
     }
     Ok(shards)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOLDEN: &[u8] = include_bytes!("../../tests/golden/shards-row-v1.bin");
+
+    fn shard(uid: u128, id: u32, created_s: u64, start: u128, end: u128) -> Shard {
+        Shard {
+            uid: ShardUid(uid),
+            id: ShardId(id),
+            created_s,
+            range: HashKeyRange {
+                start: HashKey(start),
+                end: HashKey(end),
+            },
+            counters: Arc::default(),
+        }
+    }
+
+    fn fields(shard: &Shard) -> (ShardUid, ShardId, u64, HashKeyRange) {
+        (shard.uid, shard.id, shard.created_s, shard.range)
+    }
+
+    fn same(a: &[Shard], b: &[Shard]) -> bool {
+        a.iter().map(fields).eq(b.iter().map(fields))
+    }
+
+    #[test]
+    fn version_1_is_written_and_read_as_in_the_golden_file() {
+        let shards = [
+            shard(0xaaaa, 0, 1_700_000_000, 0, (1 << 127) - 1),
+            shard(0xbbbb, 1, 1_700_000_000, 1 << 127, u128::MAX),
+        ];
+        assert_eq!(encode(&shards), GOLDEN);
+        assert!(same(&decode(GOLDEN).expect("the golden row"), &shards));
+    }
+
+    #[test]
+    fn a_full_row_fits_the_store() {
+        let full: Vec<Shard> = (0..4096).map(|i| shard(0, i, 0, 0, 0)).collect();
+        assert!(encode(&full).len() <= 1024 * 1024);
+    }
+
+    #[test]
+    fn every_cut_of_a_row_is_refused() {
+        for length in 0..GOLDEN.len() {
+            assert!(decode(&GOLDEN[..length]).is_err(), "{length}");
+        }
+        assert!(decode(&[GOLDEN, &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_a_corrupt_row() {
+        let mut newer = GOLDEN.to_vec();
+        newer[0] = 2;
+        assert_eq!(decode(&newer).err(), Some(RowError::Newer(2)));
+    }
+
+    #[test]
+    fn a_key_reads_back_and_no_other_text_is_one() {
+        let own = key(StreamUid(7), 0x1f);
+        assert_eq!(decode_key(&own), Ok((StreamUid(7), 0x1f)));
+        for bad in [
+            "",
+            "ds/shards/7/001f",
+            "ds/shards/00000000000000000000000000000007/1f",
+        ] {
+            assert!(decode_key(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_reads_back_as_written(
+            fields in vec((any::<u128>(), any::<u32>(), 0..=sequence::SECONDS_MAX,
+                any::<u128>(), any::<u128>()), 0..40),
+        ) {
+            let shards: Vec<Shard> = fields
+                .into_iter()
+                .map(|(uid, id, created_s, start, end)| shard(uid, id, created_s, start, end))
+                .collect();
+            prop_assert!(same(&decode(&encode(&shards)).expect("an own row"), &shards));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            let _unused = decode(&bytes);
+            let _unused = decode(&[&[VERSION], &bytes[..]].concat());
+            let _unused = decode_key(&bytes);
+        }
+    }
+}

@@ -127,3 +127,125 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StreamRow, RowError> {
 fn parse<T: std::str::FromStr>(text: &str, reason: &'static str) -> Result<T, Malformed> {
     text.parse().map_err(|_| Malformed(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rows::tests::one_shard_map;
+
+    const GOLDEN: &[u8] = include_bytes!("../../tests/golden/stream-row-v1.bin");
+
+    fn stream(uid: u128, name: &str, mode: StreamMode, created: u64, settings: Settings) -> Stream {
+        let row = StreamRow {
+            uid: StreamUid(uid),
+            scope: Scope {
+                account: "123456789012".parse().expect("an account"),
+                region: "eu-west-1".parse().expect("a region"),
+            },
+            name: name.parse().expect("a name"),
+            mode,
+            created: Millis(created),
+            settings,
+        };
+        row.into_stream(Arc::new(one_shard_map()))
+    }
+
+    fn golden_stream() -> Stream {
+        let tags = [("team", "data"), ("stufe", "größer")];
+        let settings = Settings {
+            retention_hours: 168,
+            max_record_kib: 2048,
+            tags: tags.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            shard_level_metrics: ShardMetrics::of_bits(0b101).expect("two metrics"),
+        };
+        let uid = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+        stream(
+            uid,
+            "flights",
+            StreamMode::Provisioned,
+            1_700_000_000_123,
+            settings,
+        )
+    }
+
+    fn assert_same(row: &StreamRow, stream: &Stream) {
+        assert_eq!(
+            (
+                row.uid,
+                &row.scope,
+                &row.name,
+                row.mode,
+                row.created,
+                &row.settings
+            ),
+            (
+                stream.uid,
+                &stream.scope,
+                &stream.name,
+                stream.mode,
+                stream.created,
+                &stream.settings
+            )
+        );
+    }
+
+    #[test]
+    fn version_1_is_written_and_read_as_in_the_golden_file() {
+        let stream = golden_stream();
+        assert_eq!(encode(&stream), GOLDEN);
+        assert_same(&decode(GOLDEN).expect("the golden row"), &stream);
+    }
+
+    #[test]
+    fn every_cut_of_a_row_is_refused() {
+        for length in 0..GOLDEN.len() {
+            assert!(
+                matches!(decode(&GOLDEN[..length]), Err(RowError::Malformed(_))),
+                "{length}"
+            );
+        }
+        let longer = [GOLDEN, &[0]].concat();
+        assert_eq!(
+            decode(&longer),
+            Err(RowError::Malformed("it has bytes after its end"))
+        );
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_a_corrupt_row() {
+        let mut newer = GOLDEN.to_vec();
+        newer[0] = 2;
+        assert_eq!(decode(&newer), Err(RowError::Newer(2)));
+        newer[0] = 0;
+        assert!(matches!(decode(&newer), Err(RowError::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_reads_back_as_written(
+            uid: u128,
+            name in "[a-zA-Z0-9_.-]{1,128}",
+            on_demand: bool,
+            created: u64,
+            retention_hours in 24..=8760u32,
+            max_record_kib in 1024..=10240u32,
+            bits in 0..=0x7fu8,
+            tags in btree_map("\\PC{1,128}", "\\PC{0,256}", 0..=50),
+        ) {
+            let mode = if on_demand { StreamMode::OnDemand } else { StreamMode::Provisioned };
+            let shard_level_metrics = ShardMetrics::of_bits(bits).expect("seven bits");
+            let settings = Settings { retention_hours, max_record_kib, tags, shard_level_metrics };
+            let stream = stream(uid, &name, mode, created, settings);
+            assert_same(&decode(&encode(&stream)).expect("an own row"), &stream);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            let _unused = decode(&bytes);
+            let _unused = decode(&[&[VERSION], &bytes[..]].concat());
+        }
+    }
+}

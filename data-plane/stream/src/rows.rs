@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_storage::{Change, ShardStore};
-use millstream_types::StreamUid;
+use millstream_types::{StreamUid, caps};
 
 use crate::error::OpenError;
 use crate::shard::{Shard, ShardMap};
@@ -78,6 +78,9 @@ pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Vec<Stream>, OpenError> {
 pub(crate) fn create_changes(stream: &Stream) -> Vec<Change> {
     let shards = stream.map.shards();
     let mut changes: Vec<Change> = shards.iter().map(|s| Change::OpenShard(s.uid)).collect();
+    if stream.settings.retention_hours != caps::RETENTION_HOURS_MIN {
+        changes.extend(keep_shards(stream));
+    }
     for (part, row) in (0u16..).zip(shards.chunks(shards_row::SHARDS_PER_ROW)) {
         changes.push(Change::PutRow {
             key: shards_row::key(stream.uid, part),
@@ -88,8 +91,26 @@ pub(crate) fn create_changes(stream: &Stream) -> Vec<Change> {
     changes
 }
 
-/// The change that makes a stream's settings durable.
-pub(crate) fn put_stream(stream: &Stream) -> Change {
+/// The changes that make a stream's new settings durable.
+pub(crate) fn update_changes(before: &Stream, after: &Stream) -> Vec<Change> {
+    let mut changes = vec![put_stream(after)];
+    if before.settings.retention_hours != after.settings.retention_hours {
+        changes.extend(keep_shards(after));
+    }
+    changes
+}
+
+/// How long the store's segments are to last; a new shard has the shortest retention.
+fn keep_shards(stream: &Stream) -> impl Iterator<Item = Change> {
+    let keep_ms = stream.retention_ms();
+    let shards = stream.map.shards().iter();
+    shards.map(move |shard| Change::KeepShard {
+        shard: shard.uid,
+        keep_ms,
+    })
+}
+
+fn put_stream(stream: &Stream) -> Change {
     Change::PutRow {
         key: stream_row::key(stream.uid),
         value: Bytes::from(stream_row::encode(stream)),
@@ -109,4 +130,24 @@ pub(crate) fn delete_changes(stream: &Stream) -> Vec<Change> {
     }
     changes.extend(shards.iter().map(|shard| Change::DropShard(shard.uid)));
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use millstream_types::{HashKeyRange, ShardId, ShardUid};
+
+    use super::*;
+
+    pub(crate) fn one_shard_map() -> ShardMap {
+        let shard = Shard {
+            uid: ShardUid(1),
+            id: ShardId(0),
+            created_s: 1_700_000_000,
+            range: HashKeyRange::ALL,
+            counters: Arc::default(),
+        };
+        ShardMap::new(vec![shard]).expect("one shard covers the space")
+    }
 }
