@@ -27,9 +27,9 @@ pub enum Document<'a> {
     /// A text.
     Text(Cow<'a, str>),
     /// Values in order.
-    List(Vec<Document<'a>>),
+    List(Vec<Self>),
     /// Named values in the order of the body; of one name the last counts.
-    Map(Vec<(Cow<'a, str>, Document<'a>)>),
+    Map(Vec<(Cow<'a, str>, Self)>),
 }
 
 impl<'a> Document<'a> {

@@ -34,9 +34,9 @@ pub enum Value<'a> {
     /// Bytes.
     Blob(Vec<u8>),
     /// A list; an element may be null.
-    List(Vec<Option<Value<'a>>>),
+    List(Vec<Option<Self>>),
     /// A map of texts to values; a value may be null.
-    Map(Vec<(Cow<'a, str>, Option<Value<'a>>)>),
+    Map(Vec<(Cow<'a, str>, Option<Self>)>),
     /// A structure.
     Structure(Structure<'a>),
 }

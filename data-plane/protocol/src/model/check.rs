@@ -307,33 +307,34 @@ fn shown(value: &Value<'_>) -> String {
             {
                 return String::new();
             }
-            let items = items
-                .iter()
-                .map(|i| i.as_ref().map_or("null".into(), scalar));
+            let items = items.iter().map(|i| scalar(i.as_ref()));
             format!("[{}]", items.collect::<Vec<_>>().join(", "))
         },
         Value::Map(items) => {
             let items = items.iter().map(|(k, v)| {
                 let mut pair = format!("{k}=");
-                let value = v.as_ref().map_or("null".into(), scalar);
+                let value = scalar(v.as_ref());
                 write!(pair, "{value}").expect("a String takes all");
                 pair
             });
             format!("{{{}}}", items.collect::<Vec<_>>().join(", "))
         },
         Value::Blob(_) | Value::Structure(_) => return String::new(),
-        other => scalar(other),
+        other => scalar(Some(other)),
     };
     format!("'{}' ", cut(&text))
 }
 
-fn scalar(value: &Value<'_>) -> String {
+fn scalar(value: Option<&Value<'_>>) -> String {
     match value {
-        Value::Text(text) => text.clone().into_owned(),
-        Value::Integer(value) => value.to_string(),
-        Value::Bool(value) => value.to_string(),
-        Value::Time(time) => time.0.to_string(),
-        Value::Blob(_) | Value::List(_) | Value::Map(_) | Value::Structure(_) => String::new(),
+        None => "null".to_owned(),
+        Some(Value::Text(text)) => text.clone().into_owned(),
+        Some(Value::Integer(value)) => value.to_string(),
+        Some(Value::Bool(value)) => value.to_string(),
+        Some(Value::Time(time)) => time.0.to_string(),
+        Some(Value::Blob(_) | Value::List(_) | Value::Map(_) | Value::Structure(_)) => {
+            String::new()
+        },
     }
 }
 

@@ -175,17 +175,16 @@ mod tests {
 
     use super::*;
 
-    fn message(operation: &str, body: &str) -> Option<String> {
+    fn message(operation: &str, body: &str) -> String {
         let document = Document::from_json(body.as_bytes()).expect("JSON");
-        let error = read(operation, document).err()?;
-        Some(error.message.expect("has one").into_owned())
+        let error = read(operation, document).expect_err("of a wrong type");
+        error.message.expect("has one").into_owned()
     }
 
     #[test]
     fn values_of_the_wrong_type_are_named_as_aws_does() {
-        let put = |member: &str, value: &str| {
-            message("PutRecord", &format!("{{\"{member}\":{value}}}")).expect("refused")
-        };
+        let put =
+            |member: &str, value: &str| message("PutRecord", &format!("{{\"{member}\":{value}}}"));
         let number = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber";
         assert_eq!(
             put("Data", "23"),
