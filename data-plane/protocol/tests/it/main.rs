@@ -1,0 +1,3 @@
+//! Checks of the crate from outside: generated files and the table of malformed requests.
+
+mod coverage;
