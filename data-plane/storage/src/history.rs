@@ -43,7 +43,7 @@ pub struct Seen {
 }
 
 /// One record that some client tried to append.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Payload {
     append: AppendId,
     /// Place in its append.
@@ -55,7 +55,7 @@ pub(crate) struct Payload {
     lost: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct AppendLog {
     shard: ShardUid,
     began: Moment,
@@ -66,7 +66,7 @@ struct AppendLog {
 }
 
 /// Takes a history event by event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checker {
     now: Moment,
     appends: Vec<AppendLog>,

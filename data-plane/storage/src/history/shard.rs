@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Moment;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Shard {
     /// Id of the record that is known to have each number.
     pub(super) by_number: BTreeMap<u64, u64>,
