@@ -26,5 +26,6 @@ pub(crate) mod window;
 
 pub use counters::Counters;
 
+pub use engine::Engine;
 pub use error::{Fatal, OpenError};
 pub use options::Options;

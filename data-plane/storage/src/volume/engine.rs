@@ -1,1 +1,329 @@
-//! (being written)
+//! The volume engine as a [`ShardStore`]: the lanes on threads of their own, over the real disk.
+//!
+//! Four threads: `log` commits windows, `sink` writes segments, `checkpoint` makes them durable,
+//! `wal-files` keeps the next WAL file ready. They decide nothing; they step the lanes.
+
+mod admission;
+mod lanes;
+mod queue;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millstream_clock::{Clock, Entropy};
+use millstream_types::{Millis, ShardUid};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use self::admission::Admission;
+use self::lanes::{Failure, SinkInbox};
+use self::queue::{CommitQueue, Queued};
+use super::counters::{Counters, add, set};
+use super::error::OpenError;
+use super::format::batch::KEY_BYTES_MAX;
+use super::open::{Opened, open};
+use super::options::Options;
+use super::shared::Shared;
+use super::wal::lane::LogLane;
+use super::wal::stock::WalStock;
+use super::window::{Reply, Request};
+use super::{layout, read};
+use crate::disk::real::RealDisk;
+use crate::store::{
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardStatus,
+    ShardStore, StoreError,
+};
+
+/// One log group on local files. Cheap to clone; the last clone stops the threads.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared<RealDisk>>,
+    queue: Arc<CommitQueue>,
+    inbox: Arc<SinkInbox>,
+    stock: Arc<WalStock<RealDisk>>,
+    admission: Arc<Admission>,
+    failed: watch::Receiver<Option<String>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    log: JoinHandle<Option<LogLane<RealDisk>>>,
+    sink: JoinHandle<()>,
+    files: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("dir", &self.inner.shared.options.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens a data directory, replays its log and starts the threads. Blocks.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        let dir = options.dir.clone();
+        let failed = |error| OpenError::io("opening", &dir, error);
+        let mut disk = RealDisk::new(&dir).map_err(failed)?;
+        if !disk.lock(layout::LOCK).map_err(failed)? {
+            return Err(OpenError::Locked {
+                dir: dir.display().to_string(),
+            });
+        }
+        let opened = open(Arc::new(disk), options, clock, entropy)?;
+        Self::start(opened).map_err(failed)
+    }
+
+    fn start(opened: Opened<RealDisk>) -> std::io::Result<Self> {
+        let Opened {
+            shared,
+            stock,
+            log,
+            sink,
+            reserved,
+        } = opened;
+        let (failure, failed) = Failure::new();
+        let queue = Arc::new(CommitQueue::new(shared.options.window_bytes));
+        let admission = Arc::new(Admission::new(shared.options.unwritten_bytes));
+        let inbox = Arc::new(SinkInbox::default());
+        let log_thread = lanes::LogThread {
+            lane: log,
+            queue: Arc::clone(&queue),
+            inbox: Arc::clone(&inbox),
+            admission: Arc::clone(&admission),
+            failure: failure.clone(),
+        };
+        let sink_thread = lanes::SinkThread {
+            shared: Arc::clone(&shared),
+            stock: Arc::clone(&stock),
+            lane: sink,
+            inbox: Arc::clone(&inbox),
+            queue: Arc::clone(&queue),
+            admission: Arc::clone(&admission),
+            failure: failure.clone(),
+            reserved,
+            reserve_tried: Duration::ZERO,
+        };
+        let (files, files_inbox) = (Arc::clone(&stock), Arc::clone(&inbox));
+        let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let threads = Threads {
+            log: spawn("log").spawn(move || log_thread.run())?,
+            sink: spawn("sink").spawn(move || sink_thread.run())?,
+            files: spawn("wal-files")
+                .spawn(move || lanes::prepare_files(&files, &files_inbox, &failure))?,
+        };
+        let threads = Mutex::new(Some(threads));
+        let inner = Inner {
+            shared,
+            queue,
+            inbox,
+            stock,
+            admission,
+            failed,
+            threads,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Answers what is queued, moves everything into segments, takes a checkpoint and ends the log
+    /// cleanly. Later requests are refused.
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.inner);
+        let closed = tokio::task::spawn_blocking(move || inner.stop(true)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the store failed");
+        }
+    }
+
+    /// Waits for the disk to fail in a way that the process must not outlive; says how.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.inner.failed.clone();
+        let what = failed
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|what| what.clone());
+        match what {
+            Some(what) => what,
+            // the threads have ended without a failure
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What was done since the open, and what is held now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let counters = &self.inner.shared.counters;
+        set(
+            &counters.unwritten_bytes,
+            self.inner.admission.held() as u64,
+        );
+        set(
+            &counters.read_ahead_bytes,
+            self.inner.shared.reads.out() as u64,
+        );
+        counters.read()
+    }
+
+    async fn request(&self, request: Request) -> Result<Reply, StoreError> {
+        let charge = request.frame_len();
+        let inner = &self.inner;
+        let admitted = inner
+            .admission
+            .admit(charge, matches!(request, Request::Apply(_)))
+            .await;
+        if let Err(refused) = admitted {
+            let counter = match refused {
+                StoreError::NoSpace => &inner.shared.counters.refused_no_space,
+                _ => &inner.shared.counters.refused_overloaded,
+            };
+            add(counter, 1);
+            return Err(refused);
+        }
+        let (reply, answered) = oneshot::channel();
+        inner.queue.push(Queued {
+            request,
+            charge,
+            reply,
+        });
+        answered.await.map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Inner {
+    fn stop(&self, clean: bool) {
+        let Some(threads) = self.threads.lock().take() else {
+            return;
+        };
+        self.queue.close();
+        let lane = threads.log.join();
+        self.inbox.close(clean);
+        self.stock.wake();
+        let ended = [threads.sink.join(), threads.files.join()];
+        if ended.iter().any(Result::is_err) {
+            tracing::error!("a thread of the store panicked");
+            return;
+        }
+        match lane {
+            Ok(Some(mut lane)) if clean && self.failed.borrow().is_none() => {
+                if let Err(error) = lane.clean_seal() {
+                    tracing::error!(%error, "the log could not be sealed");
+                }
+            },
+            Ok(_) => {},
+            Err(_) => tracing::error!("the log thread panicked"),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop(false);
+    }
+}
+
+impl ShardStore for Engine {
+    async fn append(
+        &self,
+        appends: Vec<Append>,
+    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+        for append in &appends {
+            assert!(
+                !append.records.is_empty(),
+                "an append holds at least one record"
+            );
+            let longest = append.records.iter().map(|record| record.key.len()).max();
+            assert!(
+                longest <= Some(KEY_BYTES_MAX),
+                "a key has at most 65,535 bytes"
+            );
+        }
+        match self.request(Request::Append(appends)).await? {
+            Reply::Append(result) => result,
+            Reply::Apply(_) => Err(StoreError::Closed),
+        }
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        match self.request(Request::Apply(changes)).await? {
+            Reply::Apply(result) => result,
+            Reply::Append(_) => Err(StoreError::Closed.into()),
+        }
+    }
+
+    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
+        let shared = &self.inner.shared;
+        if let Some(read) = read::read_tail(shared, shard, from, limit)? {
+            return Ok(read);
+        }
+        let shared = Arc::clone(shared);
+        on_disk(move || read::read(&shared, shard, from, limit)).await
+    }
+
+    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
+        let shared = Arc::clone(&self.inner.shared);
+        on_disk(move || read::number_at(&shared, shard, time)).await
+    }
+
+    async fn wait_past(&self, uid: ShardUid, number: u64) {
+        let Some(shard) = self.inner.shared.shard(uid) else {
+            return;
+        };
+        loop {
+            let mut changed = std::pin::pin!(shard.changed.notified());
+            changed.as_mut().enable();
+            {
+                let view = shard.view.lock();
+                if view.status.next > number || view.status.sealed || view.dropped {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+        self.inner
+            .shared
+            .shard(shard)
+            .map(|shard| shard.view.lock().status)
+    }
+
+    fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        self.inner.shared.rows(prefix)
+    }
+
+    fn retention_now(&self) -> Option<Millis> {
+        self.inner.shared.trusted_now()
+    }
+}
+
+/// Runs a read that may wait for the disk away from the runtime's own threads.
+fn on_disk<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> impl Future<Output = Result<T, ReadError>> + Send {
+    async {
+        let joined = tokio::task::spawn_blocking(read).await;
+        joined.unwrap_or_else(|error| Err(ReadError::Io(error.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ pub(crate) mod segment;
 
 /// Why bytes are not of the format they should be of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
+pub(crate) enum FormatError {
     /// Shorter than its header or its lengths say.
     #[error("cut short")]
     Short,

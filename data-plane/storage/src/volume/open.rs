@@ -69,6 +69,7 @@ pub(crate) fn open<D: Disk>(
     }
     make_directories(disk.as_ref())?;
     let found = find(disk.as_ref())?;
+    report(&found);
     let persisted = (found.checkpoint_number > 0).then_some(found.checkpoint.wall);
     let shared = Arc::new(Shared::new(Arc::clone(&disk), options, clock, persisted));
     cut_segments(disk.as_ref(), &found.checkpoint)?;
@@ -119,6 +120,25 @@ pub(crate) fn open<D: Disk>(
         sink,
         reserved,
     })
+}
+
+/// Says how the log was left.
+fn report(found: &Found) {
+    let Some(scanned) = found.scans.last() else {
+        return;
+    };
+    let file = layout::wal_file(scanned.end.file_first);
+    if scanned.clean {
+        tracing::info!(lsn = scanned.end.lsn, "the log was ended cleanly");
+    } else {
+        tracing::warn!(
+            file = %file.display(),
+            offset = scanned.end.lsn - scanned.end.file_first,
+            lsn = scanned.end.lsn,
+            torn_bytes = scanned.torn_bytes,
+            "the log was not ended cleanly: what was acknowledged is replayed"
+        );
+    }
 }
 
 fn make_directories<D: Disk>(disk: &D) -> Result<(), OpenError> {

@@ -17,15 +17,19 @@ pub(crate) struct ClockGuard {
     wall: Millis,
     monotonic: Duration,
     jumped_at: Option<Duration>,
+    /// The newest time that was trusted.
+    trusted: Millis,
 }
 
 impl ClockGuard {
     /// `persisted` is the wall clock of the last checkpoint, if there is one.
     pub(crate) fn new(persisted: Option<Millis>, now: Millis, monotonic: Duration) -> Self {
+        let wall = persisted.unwrap_or(now);
         let mut guard = Self {
-            wall: persisted.unwrap_or(now),
+            wall,
             monotonic,
             jumped_at: None,
+            trusted: wall,
         };
         guard.look(now, monotonic);
         guard
@@ -51,7 +55,16 @@ impl ClockGuard {
         {
             self.jumped_at = None;
         }
+        if self.jumped_at.is_none() {
+            self.trusted = now;
+        }
         self.jumped_at.is_none().then_some(now)
+    }
+
+    /// The newest time that was trusted: what a checkpoint keeps, so that a restart within the
+    /// pause does not end it.
+    pub(crate) fn trusted(&self) -> Millis {
+        self.trusted
     }
 }
 

@@ -95,6 +95,22 @@ impl<D: Disk> Shared<D> {
         }
     }
 
+    /// The wall clock as far as retention may trust it.
+    pub(crate) fn trusted_now(&self) -> Option<Millis> {
+        let now = self
+            .guard
+            .lock()
+            .look(self.clock.now(), self.clock.monotonic());
+        set(&self.counters.retention_paused, u64::from(now.is_none()));
+        now
+    }
+
+    /// The newest wall-clock time that was trusted.
+    pub(crate) fn trusted_wall(&self) -> Millis {
+        self.trusted_now()
+            .unwrap_or_else(|| self.guard.lock().trusted())
+    }
+
     pub(crate) fn shard(&self, uid: ShardUid) -> Option<Arc<Shard>> {
         self.shards.read().get(&uid).cloned()
     }

@@ -5,3 +5,5 @@
 mod driver;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod sim;

@@ -219,15 +219,21 @@ impl<D: Disk> SinkLane<D> {
         }
     }
 
-    /// Writes everything that is pending.
+    /// Writes everything that is pending. Trimmed segments are let go of first: on a full disk that
+    /// is what makes room.
     pub(crate) fn write(&mut self, now: Millis) -> Result<(), StepError> {
+        for uid in &self.touched {
+            if let Some(shard) = self.shards.get_mut(uid)
+                && shard.drop_trimmed(&self.shared, &mut self.unsynced)
+            {
+                self.shared.set_segments(*uid, &shard.state.segments);
+            }
+        }
         while let Some(uid) = self.touched.first().copied() {
             if let Some(shard) = self.shards.get_mut(&uid) {
-                let before: usize = shard.pending.iter().map(|batch| batch.bytes.len()).sum();
-                shard.write(&self.shared, &mut self.unsynced, now)?;
-                shard.drop_trimmed(&self.shared, &mut self.unsynced);
+                let written = shard.write(&self.shared, &mut self.unsynced, now);
                 self.shared.set_segments(uid, &shard.state.segments);
-                self.written += before as u64;
+                self.written += written?;
             }
             self.touched.remove(&uid);
         }
@@ -251,21 +257,25 @@ impl<D: Disk> SinkLane<D> {
         }
     }
 
-    /// Bytes of the log that no checkpoint reaches.
+    /// Bytes of the log that are in segments and that no checkpoint reaches.
     pub(crate) fn uncovered(&self) -> u64 {
-        self.folded.lsn - self.covered_lsn
+        self.sunk.lsn - self.covered_lsn
     }
 
-    /// Begins a checkpoint of what is in segments now; none while a round is unfinished, or when
-    /// nothing has changed. One at a time.
-    pub(crate) fn begin_checkpoint(&mut self, now: Millis) -> Option<CheckpointJob<D>> {
-        if !self.touched.is_empty() || self.uncovered() == 0 {
+    /// Begins a checkpoint of what is in segments now; none when nothing is new. One at a time.
+    ///
+    /// Where a round is unfinished (the disk is full) the folded state runs ahead of the position:
+    /// windows behind it are replayed onto it, which changes nothing, because numbers that were
+    /// seen are skipped and the last word of a row or a shard wins again. Only what is pending must
+    /// not count as seen.
+    pub(crate) fn begin_checkpoint(&mut self, wall: Millis) -> Option<CheckpointJob<D>> {
+        if self.uncovered() == 0 && self.unsynced.removed.is_empty() {
             return None;
         }
         let checkpoint = Checkpoint {
             position: self.sunk,
-            wall: now,
-            shards: self.shards().cloned().collect(),
+            wall,
+            shards: self.shards.values().map(SinkShard::written_state).collect(),
             rows: self
                 .rows
                 .iter()

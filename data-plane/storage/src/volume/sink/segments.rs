@@ -65,24 +65,40 @@ impl SinkShard {
         }
     }
 
-    /// Writes all pending batches. On [`StepError::NoSpace`] what is not written stays pending.
+    /// The shard as it is without what is pending.
+    pub(crate) fn written_state(&self) -> ShardState {
+        let mut state = self.state.clone();
+        if let Some(batch) = self.pending.first() {
+            state.next = batch.header.first;
+            state.last_arrival = state.segments.last().map_or(Millis(0), |s| s.last_arrival);
+        }
+        state
+    }
+
+    /// Writes all pending batches and says how many bytes. On [`StepError::NoSpace`] what is not
+    /// written stays pending.
     pub(crate) fn write<D: Disk>(
         &mut self,
         shared: &Shared<D>,
         unsynced: &mut Unsynced,
         now: Millis,
-    ) -> Result<(), StepError> {
+    ) -> Result<u64, StepError> {
+        let mut written = 0;
         while !self.pending.is_empty() {
             if self.active_is_full(shared.options.segment_bytes, now) {
                 self.seal_active(shared, unsynced)?;
             }
             let count = self.write_some(shared, unsynced, now)?;
-            self.pending.drain(..count);
+            written += self
+                .pending
+                .drain(..count)
+                .map(|b| b.bytes.len() as u64)
+                .sum::<u64>();
         }
         if self.state.sealed {
             self.seal_active(shared, unsynced)?;
         }
-        Ok(())
+        Ok(written)
     }
 
     fn active(&self) -> Option<&SegmentMeta> {

@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::super::counters::add;
 use super::super::error::{Fatal, StepError, is_no_space};
@@ -37,6 +39,7 @@ pub(crate) struct Linked {
 pub(crate) struct WalStock<D: Disk> {
     shared: Arc<Shared<D>>,
     state: Mutex<StockState<D>>,
+    wanted: Condvar,
 }
 
 struct StockState<D: Disk> {
@@ -58,6 +61,7 @@ impl<D: Disk> WalStock<D> {
         Self {
             shared,
             state: Mutex::new(state),
+            wanted: Condvar::new(),
         }
     }
 
@@ -84,6 +88,7 @@ impl<D: Disk> WalStock<D> {
         let mut state = self.state.lock();
         state.chain.push_back(link);
         state.wanted = Some(link.first + link.capacity);
+        self.wanted.notify_one();
     }
 
     /// The writer's next file will begin at `first`.
@@ -106,9 +111,17 @@ impl<D: Disk> WalStock<D> {
         }
     }
 
-    /// Whether [`Self::prepare`] has something to do.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.state.lock().wanted.is_some()
+    /// Waits until [`Self::prepare`] has something to do, or `limit` has passed.
+    pub(crate) fn wait_wanted(&self, limit: Duration) {
+        let mut state = self.state.lock();
+        if state.wanted.is_none() {
+            self.wanted.wait_for(&mut state, limit);
+        }
+    }
+
+    /// Ends [`Self::wait_wanted`] early.
+    pub(crate) fn wake(&self) {
+        self.wanted.notify_all();
     }
 
     /// Frees every file before the one that begins at `first`. Call it once the checkpoint that
@@ -125,7 +138,8 @@ impl<D: Disk> WalStock<D> {
                     return Ok(());
                 };
                 let whole = link.capacity == self.shared.options.wal_file_bytes;
-                (link, whole && state.free.len() < FREE_MAX)
+                let full = self.shared.counters.no_space.load(Ordering::Relaxed) != 0;
+                (link, whole && !full && state.free.len() < FREE_MAX)
             };
             let path = layout::wal_file(link.first);
             if keep {
@@ -141,6 +155,19 @@ impl<D: Disk> WalStock<D> {
                     .map_err(|error| Fatal::new("removing", &path, error))?;
             }
         }
+    }
+
+    /// Removes the files that wait to be used again: their space is worth more now.
+    pub(crate) fn remove_free(&self) -> Result<(), Fatal> {
+        let free = std::mem::take(&mut self.state.lock().free);
+        for first in free {
+            let path = layout::free_wal_file(first);
+            self.shared
+                .disk
+                .remove(&path)
+                .map_err(|error| Fatal::new("removing", &path, error))?;
+        }
+        Ok(())
     }
 
     fn make(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {

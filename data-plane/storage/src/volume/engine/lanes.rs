@@ -1,0 +1,414 @@
+//! The threads: each steps one lane, and says so when the disk fails.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{oneshot, watch};
+
+use super::super::error::{Fatal, OpenError, StepError};
+use super::super::open::{give_up_reserve, make_reserve};
+use super::super::shared::Shared;
+use super::super::sink::checkpoint::CheckpointJob;
+use super::super::sink::lane::SinkLane;
+use super::super::wal::lane::LogLane;
+use super::super::wal::stock::WalStock;
+use super::super::window::{Reply, Window};
+use super::admission::Admission;
+use super::queue::{CommitQueue, Taken};
+use crate::disk::real::RealDisk;
+
+/// An idle log is sealed after this long.
+const IDLE: Duration = Duration::from_secs(1);
+/// The sink gathers windows for this long, so that each shard is written in larger pieces.
+const GATHER: Duration = Duration::from_millis(20);
+/// The sink stops gathering at this many bytes.
+const GATHER_BYTES: usize = 4 * 1024 * 1024;
+/// A full disk is tried again after this long.
+const RETRY: Duration = Duration::from_millis(200);
+/// A checkpoint is taken at least this often while there is something new.
+const CHECKPOINT_AGE: Duration = Duration::from_secs(60);
+
+/// Tells everyone that the disk failed.
+#[derive(Clone)]
+pub(super) struct Failure {
+    what: Arc<watch::Sender<Option<String>>>,
+}
+
+impl Failure {
+    pub(super) fn new() -> (Self, watch::Receiver<Option<String>>) {
+        let (what, failed) = watch::channel(None);
+        (
+            Self {
+                what: Arc::new(what),
+            },
+            failed,
+        )
+    }
+
+    fn report(&self, error: &dyn std::error::Error) {
+        tracing::error!(%error, "the disk failed: the store ends, and the next open decides");
+        self.what.send_if_modified(|what| {
+            let first = what.is_none();
+            if first {
+                *what = Some(error.to_string());
+            }
+            first
+        });
+    }
+}
+
+/// Durable windows on their way to the sink. Bounded by admission.
+#[derive(Default)]
+pub(super) struct SinkInbox {
+    state: Mutex<InboxState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct InboxState {
+    windows: Vec<Arc<Window>>,
+    bytes: usize,
+    end: Option<End>,
+}
+
+/// How the lanes are to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Move everything into segments and take a checkpoint.
+    Clean,
+    /// Stop.
+    Now,
+}
+
+impl SinkInbox {
+    fn push(&self, window: Arc<Window>) {
+        let mut state = self.state.lock();
+        state.bytes += window.memory;
+        let wake = state.windows.is_empty() || state.bytes >= GATHER_BYTES;
+        state.windows.push(window);
+        drop(state);
+        if wake {
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn close(&self, clean: bool) {
+        self.state.lock().end = Some(if clean { End::Clean } else { End::Now });
+        self.changed.notify_all();
+    }
+
+    fn end(&self) -> Option<End> {
+        self.state.lock().end
+    }
+
+    /// Waits until there are windows, `idle` has passed or the end has come; gathers a little.
+    fn take(&self, idle: Duration) -> Vec<Arc<Window>> {
+        let mut state = self.state.lock();
+        if state.windows.is_empty() && state.end.is_none() {
+            self.changed.wait_for(&mut state, idle);
+        }
+        if !state.windows.is_empty() && state.bytes < GATHER_BYTES && state.end.is_none() {
+            self.changed.wait_for(&mut state, GATHER);
+        }
+        state.bytes = 0;
+        std::mem::take(&mut state.windows)
+    }
+}
+
+/// Steps the log lane.
+pub(super) struct LogThread {
+    pub(super) lane: LogLane<RealDisk>,
+    pub(super) queue: Arc<CommitQueue>,
+    pub(super) inbox: Arc<SinkInbox>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) failure: Failure,
+}
+
+impl LogThread {
+    /// The lane is given back for its clean seal, unless the disk failed.
+    pub(super) fn run(mut self) -> Option<LogLane<RealDisk>> {
+        loop {
+            let stepped = match self.queue.take(IDLE) {
+                Taken::Closed => return Some(self.lane),
+                Taken::Idle => self.lane.idle_seal(),
+                Taken::Requests(queued) => {
+                    let charge = queued.iter().map(|queued| queued.charge).sum();
+                    let mut requests = Vec::with_capacity(queued.len());
+                    let mut senders = Vec::with_capacity(queued.len());
+                    for one in queued {
+                        requests.push(one.request);
+                        senders.push(one.reply);
+                    }
+                    self.lane.commit(&requests, charge).map(|committed| {
+                        match committed.window {
+                            Some(window) => self.inbox.push(window),
+                            None => self.admission.release(charge),
+                        }
+                        answer(senders, committed.replies);
+                    })
+                },
+            };
+            if let Err(fatal) = stepped {
+                self.failure.report(&fatal);
+                self.queue.abort();
+                return None;
+            }
+        }
+    }
+}
+
+fn answer(senders: Vec<oneshot::Sender<Reply>>, replies: Vec<Reply>) {
+    for (sender, reply) in senders.into_iter().zip(replies) {
+        // a caller that went away does not want its answer
+        drop(sender.send(reply));
+    }
+}
+
+/// Keeps the next WAL file ready until the end.
+pub(super) fn prepare_files(stock: &WalStock<RealDisk>, inbox: &SinkInbox, failure: &Failure) {
+    while inbox.end().is_none() {
+        match stock.prepare() {
+            Ok(true) => {},
+            Ok(false) => stock.wait_wanted(IDLE),
+            Err(fatal) => return failure.report(&fatal),
+        }
+    }
+}
+
+/// Steps the sink lane and hands checkpoints to a thread of their own.
+pub(super) struct SinkThread {
+    pub(super) shared: Arc<Shared<RealDisk>>,
+    pub(super) stock: Arc<WalStock<RealDisk>>,
+    pub(super) lane: SinkLane<RealDisk>,
+    pub(super) inbox: Arc<SinkInbox>,
+    pub(super) queue: Arc<CommitQueue>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) failure: Failure,
+    /// Whether the reserve file is there.
+    pub(super) reserved: bool,
+    /// When the reserve was last tried for.
+    pub(super) reserve_tried: Duration,
+}
+
+/// The checkpoint thread, as the sink thread sees it.
+struct Checkpointer {
+    jobs: SyncSender<CheckpointJob<RealDisk>>,
+    results: Receiver<(CheckpointJob<RealDisk>, Result<(), StepError>)>,
+    /// What was covered before the checkpoint under way.
+    under_way: Option<u64>,
+    begun: Duration,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpointer {
+    fn start() -> std::io::Result<Self> {
+        let (jobs, inbox) = sync_channel::<CheckpointJob<RealDisk>>(1);
+        let (outbox, results) = sync_channel(1);
+        let builder = std::thread::Builder::new().name("checkpoint".to_owned());
+        let thread = builder.spawn(move || {
+            for mut job in inbox {
+                let result = job.run();
+                if outbox.send((job, result)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self {
+            jobs,
+            results,
+            under_way: None,
+            begun: Duration::ZERO,
+            thread,
+        })
+    }
+
+    /// Waits for the thread, and so for a checkpoint under way.
+    fn end(self) {
+        drop((self.jobs, self.results));
+        if self.thread.join().is_err() {
+            tracing::error!("the checkpoint thread panicked");
+        }
+    }
+}
+
+impl SinkThread {
+    pub(super) fn run(mut self) {
+        let worked = match Checkpointer::start() {
+            Ok(mut checkpointer) => {
+                let worked = self.work(&mut checkpointer);
+                checkpointer.end();
+                worked
+            },
+            Err(source) => Err(Fatal {
+                what: "starting the checkpoint thread".to_owned(),
+                source,
+            }
+            .into()),
+        };
+        if let Err(error) = worked {
+            self.failure.report(&error);
+            self.queue.abort();
+        }
+    }
+
+    fn work(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+        checkpointer.begun = self.shared.clock.monotonic();
+        loop {
+            for window in self.inbox.take(IDLE) {
+                self.lane.push(window);
+            }
+            let end = self.inbox.end();
+            if end == Some(End::Now) {
+                return Ok(());
+            }
+            let wrote = self.round()?;
+            self.collect(checkpointer)?;
+            if !wrote {
+                self.meet_full_disk(checkpointer)?;
+            } else if !self.reserved {
+                self.leave_full_disk()?;
+            }
+            if end == Some(End::Clean) && self.lane.is_idle() {
+                return self.last_checkpoint(checkpointer);
+            }
+            if self.checkpoint_is_due(checkpointer) {
+                self.begin(checkpointer)?;
+            }
+        }
+    }
+
+    /// Rounds until nothing is queued; false where the disk is full.
+    fn round(&mut self) -> Result<bool, OpenError> {
+        while !self.lane.is_idle() {
+            match self.lane.round(self.shared.clock.now()) {
+                Ok(charge) => self.admission.release(charge),
+                Err(StepError::NoSpace) => return Ok(false),
+                Err(StepError::Fatal(fatal)) => return Err(fatal.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn checkpoint_is_due(&self, checkpointer: &Checkpointer) -> bool {
+        let uncovered = self.lane.uncovered();
+        let age = self
+            .shared
+            .clock
+            .monotonic()
+            .saturating_sub(checkpointer.begun);
+        checkpointer.under_way.is_none()
+            && (uncovered >= self.shared.options.checkpoint_bytes
+                || uncovered > 0 && age >= CHECKPOINT_AGE)
+    }
+
+    fn begin(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+        let covered = self.lane.covered_lsn();
+        let Some(job) = self.lane.begin_checkpoint(self.shared.trusted_wall()) else {
+            return Ok(());
+        };
+        checkpointer.begun = self.shared.clock.monotonic();
+        checkpointer.under_way = Some(covered);
+        checkpointer.jobs.send(job).map_err(|_| ended())
+    }
+
+    /// Looks whether the checkpoint under way is done.
+    fn collect(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+        match checkpointer.results.try_recv() {
+            Ok((job, result)) => self.finish(checkpointer, job, result),
+            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Disconnected) => Err(ended()),
+        }
+    }
+
+    fn finish(
+        &mut self,
+        checkpointer: &mut Checkpointer,
+        job: CheckpointJob<RealDisk>,
+        result: Result<(), StepError>,
+    ) -> Result<(), OpenError> {
+        let covered = checkpointer.under_way.take();
+        match result {
+            Ok(()) => Ok(()),
+            Err(StepError::NoSpace) => {
+                self.lane
+                    .abandon_checkpoint(job, covered.unwrap_or_default());
+                self.meet_full_disk(checkpointer)
+            },
+            Err(StepError::Fatal(fatal)) => Err(fatal.into()),
+        }
+    }
+
+    fn last_checkpoint(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+        for _ in 0..2 {
+            if checkpointer.under_way.is_some() {
+                let (job, result) = checkpointer.results.recv().map_err(|_| ended())?;
+                self.finish(checkpointer, job, result)?;
+            }
+            self.begin(checkpointer)?;
+        }
+        if checkpointer.under_way.is_some() {
+            let (job, result) = checkpointer.results.recv().map_err(|_| ended())?;
+            self.finish(checkpointer, job, result)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses appends, frees what can be freed, and waits a little before the next try.
+    fn meet_full_disk(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+        self.show_full_disk(true);
+        self.stock.remove_free()?;
+        if self.reserved {
+            give_up_reserve(self.shared.disk.as_ref())?;
+            self.reserved = false;
+        } else {
+            std::thread::sleep(RETRY);
+        }
+        if checkpointer.under_way.is_none() {
+            self.begin(checkpointer)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes appends again once the reserve is back; tries for it now and then.
+    fn leave_full_disk(&mut self) -> Result<(), OpenError> {
+        let now = self.shared.clock.monotonic();
+        if now.saturating_sub(self.reserve_tried) < IDLE {
+            return Ok(());
+        }
+        self.reserve_tried = now;
+        self.reserved = make_reserve(&self.shared)?;
+        self.show_full_disk(!self.reserved);
+        Ok(())
+    }
+
+    fn show_full_disk(&self, full: bool) {
+        let shown = self
+            .shared
+            .counters
+            .no_space
+            .swap(u64::from(full), Ordering::Relaxed)
+            != 0;
+        self.admission.set_no_space(full);
+        match (shown, full) {
+            (false, true) => {
+                tracing::warn!("the disk is full: appends are refused until there is space");
+            },
+            (true, false) => tracing::info!("there is space again: appends are taken"),
+            _ => {},
+        }
+    }
+}
+
+fn ended() -> OpenError {
+    let source = std::io::Error::other("the checkpoint thread ended");
+    Fatal {
+        what: "taking a checkpoint".to_owned(),
+        source,
+    }
+    .into()
+}
