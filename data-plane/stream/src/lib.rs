@@ -23,6 +23,9 @@ mod registry;
 mod rows;
 mod wire;
 
+/// The store beneath, for those who hold a [`Streams`] of any of them.
+pub use millstream_storage::{ReadLimit, ShardStore};
+
 pub use append::{PutEntry, PutOutput, PutRecordsOutput};
 pub use error::Kind;
 pub use iterator::StartingPosition;

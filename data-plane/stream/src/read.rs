@@ -61,6 +61,25 @@ impl<S: ShardStore> Streams<S> {
         iterator: &str,
         limit: Option<usize>,
     ) -> Result<GetRecordsOutput, GetRecordsError> {
+        let limit = ReadLimit {
+            records: limit.unwrap_or(caps::GET_RECORDS_RECORDS_MAX),
+            bytes: caps::GET_RECORDS_BYTES_MAX,
+        };
+        self.get_records_within(scope, name, iterator, limit).await
+    }
+
+    /// The same, for a caller with less room: at most `limit`, and never more than a GetRecords may
+    /// return.
+    ///
+    /// # Errors
+    /// As of [`Self::get_records`].
+    pub async fn get_records_within(
+        &self,
+        scope: &Scope,
+        name: Option<&StreamName>,
+        iterator: &str,
+        limit: ReadLimit,
+    ) -> Result<GetRecordsOutput, GetRecordsError> {
         let started = self.inner.clock.monotonic();
         let position = self.open_iterator(scope, iterator)?;
         if name.is_some_and(|name| *name != position.stream) {
@@ -99,7 +118,7 @@ impl<S: ShardStore> Streams<S> {
         scope: &Scope,
         stream: &Arc<Stream>,
         position: &Position,
-        limit: Option<usize>,
+        limit: ReadLimit,
     ) -> Result<GetRecordsOutput, GetRecordsError> {
         let shard = stream
             .map
@@ -111,10 +130,9 @@ impl<S: ShardStore> Streams<S> {
         let read = if position.number >= status.next {
             nothing(position.number, status)
         } else {
-            let most = caps::GET_RECORDS_RECORDS_MAX;
             let limit = ReadLimit {
-                records: limit.unwrap_or(most).clamp(1, most),
-                bytes: caps::GET_RECORDS_BYTES_MAX,
+                records: limit.records.clamp(1, caps::GET_RECORDS_RECORDS_MAX),
+                bytes: limit.bytes.min(caps::GET_RECORDS_BYTES_MAX),
             };
             let read = self.inner.store.read(shard.uid, position.number, limit);
             read.await.map_err(|error| match ReadFailure::from(error) {
