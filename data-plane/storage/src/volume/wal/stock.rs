@@ -40,6 +40,7 @@ pub(crate) struct WalStock<D: Disk> {
     shared: Arc<Shared<D>>,
     state: Mutex<StockState<D>>,
     wanted: Condvar,
+    prepared: Condvar,
 }
 
 struct StockState<D: Disk> {
@@ -47,6 +48,8 @@ struct StockState<D: Disk> {
     spare: Option<WalFile<D>>,
     /// First LSN of the file that the writer will want next.
     wanted: Option<u64>,
+    /// Whether the spare is being made.
+    preparing: bool,
     free: Vec<u64>,
 }
 
@@ -56,19 +59,29 @@ impl<D: Disk> WalStock<D> {
             chain,
             spare: None,
             wanted: None,
+            preparing: false,
             free: Vec::new(),
         };
         Self {
             shared,
             state: Mutex::new(state),
             wanted: Condvar::new(),
+            prepared: Condvar::new(),
         }
     }
 
     /// The file that begins at `first`, at least `capacity_min` long: the one made ready, or one
     /// made now.
     pub(crate) fn take(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
-        let ready = self.state.lock().spare.take();
+        let ready = {
+            let mut state = self.state.lock();
+            // what is being made ready right now is waited for: two makers of one name would clash
+            while state.preparing {
+                self.prepared.wait(&mut state);
+            }
+            state.wanted = None;
+            state.spare.take()
+        };
         match ready {
             Some(spare) if spare.first == first && spare.capacity >= capacity_min => Ok(spare),
             Some(unfit) => {
@@ -98,12 +111,21 @@ impl<D: Disk> WalStock<D> {
 
     /// Makes the next file ready, if one is wanted. A full disk is left for the writer to meet.
     pub(crate) fn prepare(&self) -> Result<bool, Fatal> {
-        let Some(first) = self.state.lock().wanted.take() else {
-            return Ok(false);
+        let first = {
+            let mut state = self.state.lock();
+            let Some(first) = state.wanted.take() else {
+                return Ok(false);
+            };
+            state.preparing = true;
+            first
         };
-        match self.make(first, 0) {
+        let made = self.make(first, 0);
+        let mut state = self.state.lock();
+        state.preparing = false;
+        self.prepared.notify_all();
+        match made {
             Ok(file) => {
-                self.state.lock().spare = Some(file);
+                state.spare = Some(file);
                 Ok(true)
             },
             Err(StepError::NoSpace) => Ok(false),

@@ -20,6 +20,8 @@ const KIB: u64 = 1024;
 const SHARDS_MAX: usize = 12;
 /// Reads that a whole shard may need.
 const READS_MAX: usize = 10_000;
+/// Openings in a row that faults may cut short.
+const OPENINGS_MAX: usize = 10;
 const LIMIT: ReadLimit = ReadLimit { records: 20, bytes: 20_000 };
 
 /// Small files, so that a short run rolls, recycles, checkpoints and evicts.
@@ -48,7 +50,7 @@ pub(crate) enum Opening {
     /// It serves.
     Serves,
     /// It was cut short by a crash or an ordered error of the disk.
-    CutShort,
+    CutShort(String),
     /// It refused the data that it found.
     Refused(String),
 }
@@ -120,8 +122,8 @@ impl World {
                 self.engine = Some(engine);
                 Opening::Serves
             },
-            Err(_) if self.disk.is_crashed() => Opening::CutShort,
-            Err(OpenError::Io { .. }) => Opening::CutShort,
+            Err(error) if self.disk.is_crashed() => Opening::CutShort(error.to_string()),
+            Err(error @ OpenError::Io { .. }) => Opening::CutShort(error.to_string()),
             Err(refused) => Opening::Refused(refused.to_string()),
         }
     }
@@ -141,7 +143,8 @@ impl World {
     /// Opens until it serves, with a crash after every opening that was cut short. False when the
     /// store refused.
     pub(crate) fn open_at_last(&mut self) -> bool {
-        for _ in 0..20 {
+        let mut cut_short = Vec::new();
+        for _ in 0..OPENINGS_MAX {
             match self.open() {
                 Opening::Serves => return true,
                 Opening::Refused(why) => {
@@ -149,13 +152,14 @@ impl World {
                     self.book.history.saw_no_store();
                     return false;
                 },
-                Opening::CutShort => {
+                Opening::CutShort(why) => {
+                    cut_short.push(why);
                     let crash = self.any_crash();
                     self.crash(crash);
                 },
             }
         }
-        panic!("seed {}: the engine does not open without faults", self.seed);
+        panic!("seed {}: the engine does not open: {cut_short:#?}", self.seed);
     }
 
     /// One random step of some lane or client.
