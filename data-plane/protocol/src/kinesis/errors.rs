@@ -86,6 +86,14 @@ pub fn no_stream_given() -> ServiceError {
     ServiceError::invalid_argument("Either StreamName or StreamARN should be provided.")
 }
 
+/// A `RecordDistributionStrategy` of `AUTO`, which this server does not have. Ours.
+#[must_use]
+pub fn distribution_strategy_unsupported() -> ServiceError {
+    ServiceError::invalid_argument(
+        "RecordDistributionStrategy AUTO is not supported, use USER_PARTITION_KEY.",
+    )
+}
+
 /// `StreamName` and `StreamARN` name different streams. Ours.
 #[must_use]
 pub fn name_and_arn_differ() -> ServiceError {

@@ -60,6 +60,14 @@ const RECORDED_ORDER: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Members that the model lets be absent and this server does not: a record without a key needs a
+/// stream whose `RecordDistributionStrategy` is `AUTO`, and there are none yet. The answer is the
+/// one that AWS gave when the model did not either (kinesalite test/putRecord.js).
+const REQUIRED_HERE: &[(&str, &str)] = &[
+    ("PutRecordInput", "PartitionKey"),
+    ("PutRecordsRequestEntry", "PartitionKey"),
+];
+
 /// Value sets whose order was recorded; others are shown in the model's order.
 const RECORDED_ENUMS: &[(&str, &[&str])] = &[(
     "ShardIteratorType",
@@ -125,7 +133,9 @@ impl Errors {
             let path = join(path, &lower_first(member));
             match input.get(member) {
                 Some(value) => self.value(&path, shape_name, value),
-                None if shape.required.contains(member) => {
+                None if shape.required.contains(member)
+                    || REQUIRED_HERE.contains(&(name, &**member)) =>
+                {
                     self.push("null ", &path, "Member must not be null");
                 },
                 None => {},
