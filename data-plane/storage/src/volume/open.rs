@@ -367,7 +367,8 @@ fn fence<D: Disk>(
     let mut start = FIRST_LSN;
     for entry in list(shared.disk.as_ref(), Path::new(layout::WAL))? {
         if let Some(first) = layout::wal_first(&entry.name) {
-            start = start.max((first + entry.len).next_multiple_of(ALIGNMENT));
+            // an empty one, left by a crash while it was made, has its name all the same
+            start = start.max((first + entry.len.max(1)).next_multiple_of(ALIGNMENT));
         }
     }
     if let Some(scanned) = found.scans.last() {
