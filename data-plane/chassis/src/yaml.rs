@@ -42,16 +42,29 @@ pub fn documents_as<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError
     Ok(documents)
 }
 
-/// `value` as a `T`.
+/// `value` as a `T`; an error names the path of the field.
 ///
 /// # Errors
 /// When the value has another shape; there is no line then.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, YamlError> {
-    Ok(serde_yaml::from_value(value)?)
+    let error = match T::deserialize(&value) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    // Only a text's errors carry the path: write it and read it once more. The line is of that
+    // text, which nobody has seen.
+    let again = serde_yaml::to_string(&value).and_then(|text| serde_yaml::from_str::<T>(&text));
+    let mut message = again.err().unwrap_or(error).to_string();
+    if let Some(line) = message.rfind(" at line ") {
+        message.truncate(line);
+    }
+    Err(YamlError { message })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -59,6 +72,19 @@ mod tests {
         let all = documents("a: 1\n---\n---\nb: 2\n").expect("three documents");
         assert_eq!(all.len(), 3);
         assert_eq!(all[1], Value::Null);
+    }
+
+    #[test]
+    fn a_value_of_another_shape_is_refused_by_the_path_of_its_field() {
+        type Nested = BTreeMap<String, BTreeMap<String, u8>>;
+        let value = documents("a: {b: 1, c: two}\n")
+            .expect("a document")
+            .remove(0);
+        let error = from_value::<Nested>(value).expect_err("no number");
+        assert_eq!(
+            error.message,
+            "a.c: invalid type: string \"two\", expected u8"
+        );
     }
 
     #[test]

@@ -217,3 +217,6 @@ fn new_stream(spec: StreamSpec) -> NewStream {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

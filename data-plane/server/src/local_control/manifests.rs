@@ -267,3 +267,6 @@ fn manifest(source: &str, object: &DataStream) -> Result<Manifest, ManifestError
         adopt: spec.adopt_stream_id.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

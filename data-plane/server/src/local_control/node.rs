@@ -204,3 +204,6 @@ fn sync_folder(folder: &Path) -> Result<(), NodeFileError> {
         .and_then(|file| file.sync_all())
         .map_err(failed(folder))
 }
+
+#[cfg(test)]
+mod tests;

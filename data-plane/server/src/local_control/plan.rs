@@ -143,3 +143,63 @@ fn change(spec: &StreamSpec, stream: &Stream) -> Option<SettingsChange> {
     };
     (change != SettingsChange::default()).then_some(change)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str, change: impl FnOnce(&mut StreamSpec)) -> Manifest {
+        let mut spec = StreamSpec::new(text.parse().expect("a name"));
+        change(&mut spec);
+        Manifest {
+            source: format!("{text}.yaml"),
+            spec,
+            adopt: None,
+        }
+    }
+
+    fn refusal(manifests: &[Manifest], free: u64) -> String {
+        plan(manifests, |_| None, free)
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn what_is_absent_is_created_with_one_shard_unless_it_says_more() {
+        let manifests = [
+            manifest("a", |_| {}),
+            manifest("b", |spec| spec.shard_count = Some(3)),
+        ];
+        let steps = plan(&manifests, |_| None, 4).expect("a plan");
+        let counts: Vec<u64> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Create(new) => new.shard_count,
+                Step::Update(..) | Step::Keep => 0,
+            })
+            .collect();
+        assert_eq!(counts, [1, 3]);
+    }
+
+    #[test]
+    fn on_demand_a_name_twice_a_stranger_to_adopt_and_too_many_shards_are_refused() {
+        let on_demand = manifest("a", |spec| spec.mode = StreamMode::OnDemand);
+        assert_eq!(
+            refusal(&[on_demand], 10),
+            format!("a.yaml: spec.streamMode: {ON_DEMAND_REFUSED}")
+        );
+        let twice = [manifest("a", |_| {}), manifest("a", |_| {})];
+        assert_eq!(
+            refusal(&twice, 10),
+            "a.yaml: a.yaml has the stream name a too; remove one of them"
+        );
+        let mut adopting = manifest("a", |_| {});
+        adopting.adopt = Some("0".repeat(32));
+        assert!(refusal(&[adopting], 10).starts_with("a.yaml: spec.adoptStreamId: there is no"));
+        let many = [
+            manifest("a", |spec| spec.shard_count = Some(6)),
+            manifest("b", |spec| spec.shard_count = Some(5)),
+        ];
+        assert!(refusal(&many, 10).starts_with("the manifests' new streams have 11 shards"));
+    }
+}
