@@ -220,6 +220,33 @@ pub(crate) fn find<D: Disk>(disk: &D) -> Result<Found, OpenError> {
     Ok(found)
 }
 
+/// The parts of the log that the checkpoint does not cover, oldest first.
+pub(crate) fn spans(current: &Current, checkpoint: &Checkpoint) -> Vec<Span> {
+    let covered = checkpoint.position;
+    let mut spans = Vec::new();
+    for epoch in &current.epochs {
+        let from = if epoch.epoch == covered.epoch {
+            covered
+        } else {
+            LogPosition {
+                epoch: epoch.epoch,
+                lsn: epoch.start,
+                file_first: epoch.start,
+                generation: epoch.generation,
+            }
+        };
+        let over = epoch.epoch < covered.epoch || epoch.end.is_some_and(|end| end <= from.lsn);
+        if !over {
+            spans.push(Span {
+                log_id: current.log_id,
+                from,
+                end: epoch.end,
+            });
+        }
+    }
+    spans
+}
+
 /// Reads a whole file; none where there is none.
 pub(crate) fn read_file<D: Disk>(disk: &D, path: &Path) -> Result<Option<Bytes>, OpenError> {
     let failed = |error| OpenError::io("reading", path, error);
@@ -234,7 +261,7 @@ pub(crate) fn read_file<D: Disk>(disk: &D, path: &Path) -> Result<Option<Bytes>,
     Ok(Some(bytes.into()))
 }
 
-fn read_current<D: Disk>(disk: &D) -> Result<Option<Current>, OpenError> {
+pub(crate) fn read_current<D: Disk>(disk: &D) -> Result<Option<Current>, OpenError> {
     let path = Path::new(layout::CURRENT);
     let Some(bytes) = read_file(disk, path)? else {
         return Ok(None);
@@ -244,7 +271,7 @@ fn read_current<D: Disk>(disk: &D) -> Result<Option<Current>, OpenError> {
         .map_err(|error| OpenError::format(path, error))
 }
 
-fn read_checkpoint<D: Disk>(disk: &D) -> Result<(u64, Checkpoint), OpenError> {
+pub(crate) fn read_checkpoint<D: Disk>(disk: &D) -> Result<(u64, Checkpoint), OpenError> {
     let dir = Path::new(layout::CHECKPOINTS);
     let entries = list(disk, dir)?;
     let newest = entries
@@ -393,8 +420,9 @@ fn fence<D: Disk>(
     write_copies(&active, log_id, newest, &found.last_window)?;
     let mut epochs: Vec<Epoch> = old.map_or_else(Vec::new, |current| current.epochs.clone());
     if let (Some(last), Some(scanned)) = (epochs.last_mut(), found.scans.last()) {
+        // a seal or roll frame at the end is not copied, and it may not be durable
         let first_copied = found.last_window.first().map(|frame| frame.header.lsn);
-        last.end = Some(first_copied.unwrap_or(scanned.end.lsn));
+        last.end = Some(first_copied.unwrap_or(scanned.synced_lsn));
     }
     let covered = found.checkpoint.position;
     epochs.retain(|e| e.epoch >= covered.epoch && e.end.is_none_or(|end| end > covered.lsn));

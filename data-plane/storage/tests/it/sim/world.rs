@@ -460,7 +460,7 @@ impl World {
     }
 
     /// Lives for `lives` lives of the engine, each of some random steps, with everything read after
-    /// each crash. False when the store refused to open.
+    /// each crash; then the engine is left running. False when the store refused to open.
     pub(crate) fn live(&mut self, lives: u64) -> bool {
         for _ in 0..lives {
             if self.dice.chance(1, 3) {
@@ -482,7 +482,23 @@ impl World {
             let crash = self.any_crash();
             self.crash(crash);
         }
-        self.open_at_last() && self.verify().is_ok()
+        self.settle()
+    }
+
+    /// Opens and reads everything, again after each error that was still ordered. False when the
+    /// store refused to open.
+    pub(crate) fn settle(&mut self) -> bool {
+        for _ in 0..OPENINGS_MAX {
+            if !self.open_at_last() {
+                return false;
+            }
+            if self.verify().is_ok() {
+                return true;
+            }
+            let crash = self.any_crash();
+            self.crash(crash);
+        }
+        panic!("seed {}: the engine stops at every reading", self.seed);
     }
 
     pub(crate) fn turn_off(&self, point: SyncPoint) {
