@@ -57,7 +57,7 @@ pub struct PutOutput {
 }
 
 /// What became of each entry of a PutRecords, in the order of the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutRecordsOutput {
     /// One result for each entry.
     pub results: Vec<Result<PutOutput, EntryError>>,
@@ -173,6 +173,9 @@ impl<S: ShardStore> Streams<S> {
         }
         for (place, entry) in (1..).zip(&entries) {
             check_size(&stream, place, entry)?;
+        }
+        if entries.is_empty() {
+            return Ok(PutRecordsOutput::default());
         }
         let started = self.inner.clock.monotonic();
         let output = self.put_all(&stream, entries).await;

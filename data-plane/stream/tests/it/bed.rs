@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_clock::{ManualClock, SeededEntropy};
+use millstream_clock::{ManualClock, SeededEntropy, SystemEntropy};
 use millstream_storage::ShardStore;
 use millstream_storage::memory::MemoryStore;
+use millstream_storage::volume::{self, Engine};
 use millstream_stream::{
     GetRecordsOutput, NewStream, Options, PutEntry, PutOutput, Settings, StartingPosition, Stream,
     Streams, TokenKey,
 };
 use millstream_types::{HashKey, Millis, Scope, StreamMode, StreamName};
+use tempfile::TempDir;
 
 /// Where the clock starts: 2023-11-14T22:13:20Z and a bit.
 pub(crate) const START: Millis = Millis(1_700_000_000_250);
@@ -19,6 +21,45 @@ pub(crate) struct Bed<S> {
     pub(crate) streams: Streams<S>,
     pub(crate) store: Arc<S>,
     pub(crate) clock: Arc<ManualClock>,
+    home: Option<TempDir>,
+}
+
+/// A store that a test can end and open again.
+pub(crate) trait Restart: ShardStore + Sized {
+    /// The store as the next process finds it. `orderly`: this one shuts down; otherwise it stops
+    /// as it stands.
+    async fn restart(
+        store: Arc<Self>,
+        home: Option<&TempDir>,
+        clock: Arc<ManualClock>,
+        orderly: bool,
+    ) -> Arc<Self>;
+}
+
+impl Restart for MemoryStore {
+    async fn restart(
+        store: Arc<Self>,
+        _: Option<&TempDir>,
+        _: Arc<ManualClock>,
+        _: bool,
+    ) -> Arc<Self> {
+        store
+    }
+}
+
+impl Restart for Engine {
+    async fn restart(
+        store: Arc<Self>,
+        home: Option<&TempDir>,
+        clock: Arc<ManualClock>,
+        orderly: bool,
+    ) -> Arc<Self> {
+        if orderly {
+            store.close().await;
+        }
+        drop(store);
+        open_engine(home.expect("an engine has a folder"), clock)
+    }
 }
 
 /// Runs each generic test over every store.
@@ -32,6 +73,15 @@ macro_rules! over_stores {
                 }
             )*
         }
+
+        mod over_volume {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(&$crate::bed::volume()).await;
+                }
+            )*
+        }
     };
 }
 pub(crate) use over_stores;
@@ -40,6 +90,30 @@ pub(crate) fn memory() -> Bed<MemoryStore> {
     let clock = Arc::new(ManualClock::new(START));
     let store = Arc::new(MemoryStore::new(clock.clone()));
     Bed::over(store, clock)
+}
+
+/// A bed on files in a folder that goes with it.
+pub(crate) fn volume() -> Bed<Engine> {
+    let clock = Arc::new(ManualClock::new(START));
+    let home = tempfile::tempdir().expect("a folder");
+    let store = open_engine(&home, clock.clone());
+    Bed {
+        home: Some(home),
+        ..Bed::over(store, clock)
+    }
+}
+
+fn open_engine(home: &TempDir, clock: Arc<ManualClock>) -> Arc<Engine> {
+    const MIB: u64 = 1024 * 1024;
+    let options = volume::Options {
+        wal_file_bytes: 4 * MIB,
+        checkpoint_bytes: 8 * MIB,
+        segment_bytes: MIB,
+        reserve_bytes: MIB,
+        ..volume::Options::new(home.path().to_owned())
+    };
+    let engine = Engine::open(options, clock, Arc::new(SystemEntropy));
+    Arc::new(engine.expect("a sound folder"))
 }
 
 pub(crate) fn scope() -> Scope {
@@ -100,12 +174,32 @@ impl<S: ShardStore> Bed<S> {
             streams,
             store,
             clock,
+            home: None,
         }
     }
 
     /// The streams as the next process finds them.
     pub(crate) fn reopened(&self) -> Self {
         Self::over(Arc::clone(&self.store), Arc::clone(&self.clock))
+    }
+
+    /// The bed after its process has ended and another one has begun.
+    pub(crate) async fn restarted(self, orderly: bool) -> Self
+    where
+        S: Restart,
+    {
+        let Self {
+            streams,
+            store,
+            clock,
+            home,
+        } = self;
+        drop(streams);
+        let store = S::restart(store, home.as_ref(), clock.clone(), orderly).await;
+        Self {
+            home,
+            ..Self::over(store, clock)
+        }
     }
 
     pub(crate) async fn create(&self, text: &str, shards: u64) -> Arc<Stream> {

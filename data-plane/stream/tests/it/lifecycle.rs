@@ -356,3 +356,36 @@ fn open(bed: &Bed<MemoryStore>) -> Result<Streams<MemoryStore>, OpenError> {
         &TokenKey::new([1; 32]),
     )
 }
+
+#[tokio::test]
+async fn streams_and_records_outlive_the_process_on_files() {
+    for orderly in [true, false] {
+        let bed = bed::volume();
+        let before = bed.create("flights", 2).await;
+        bed.create("gone", 1).await;
+        bed.streams
+            .delete(&scope(), &name("gone"))
+            .await
+            .expect("deleted");
+        let put = bed.put("flights", "one").await;
+        let bed = bed.restarted(orderly).await;
+        let after = bed
+            .streams
+            .get(&scope(), &name("flights"))
+            .expect("the stream");
+        assert_eq!(
+            (after.uid(), after.settings()),
+            (before.uid(), before.settings())
+        );
+        assert!(bed.streams.get(&scope(), &name("gone")).is_err());
+        assert_eq!(
+            bed.payloads("flights", StartingPosition::TrimHorizon).await,
+            ["one"]
+        );
+        let next = bed.put("flights", "two").await;
+        assert_eq!(
+            next.sequence_number.counter,
+            put.sequence_number.counter + 1
+        );
+    }
+}

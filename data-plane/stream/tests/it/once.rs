@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use millstream_storage::ShardStore;
 use millstream_stream::StartingPosition;
 use millstream_types::ShardId;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::bed::{self, Bed, entry_at, name, scope};
+use crate::bed::{self, Bed, Restart, entry_at, name, scope};
 
 const SHARDS: u32 = 3;
 
@@ -22,8 +21,8 @@ enum Step {
     PutMany(Vec<u128>),
     /// GetRecords from a shard, with a limit.
     Read(u32, usize),
-    /// A new process over the same store.
-    Reopen,
+    /// A new process, after an orderly end or a sudden one.
+    Restart(bool),
     /// A reader starts again from the last record that it saw.
     Resume(u32),
 }
@@ -33,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<u128>().prop_map(Step::Put),
         2 => vec(any::<u128>(), 1..20).prop_map(Step::PutMany),
         4 => (0..SHARDS, 1..7usize).prop_map(|(shard, limit)| Step::Read(shard, limit)),
-        1 => Just(Step::Reopen),
+        1 => any::<bool>().prop_map(Step::Restart),
         1 => (0..SHARDS).prop_map(Step::Resume),
     ]
 }
@@ -49,7 +48,7 @@ struct Client<S> {
     payload: u64,
 }
 
-impl<S: ShardStore> Client<S> {
+impl<S: Restart> Client<S> {
     async fn new(bed: Bed<S>) -> Self {
         bed.create("s", u64::from(SHARDS)).await;
         let mut client = Self {
@@ -65,7 +64,7 @@ impl<S: ShardStore> Client<S> {
         client
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn take(mut self, step: Step) -> Self {
         self.bed.clock.advance(7);
         match step {
             Step::Put(key) => self.put_one(key).await,
@@ -73,9 +72,10 @@ impl<S: ShardStore> Client<S> {
             Step::Read(shard, limit) => {
                 self.read(ShardId(shard), limit).await;
             },
-            Step::Reopen => self.bed = self.bed.reopened(),
+            Step::Restart(orderly) => self.bed = self.bed.restarted(orderly).await,
             Step::Resume(shard) => self.resume(ShardId(shard)).await,
         }
+        self
     }
 
     fn next_payload(&mut self) -> u64 {
@@ -164,19 +164,40 @@ impl<S: ShardStore> Client<S> {
     }
 }
 
-async fn run<S: ShardStore>(bed: Bed<S>, steps: Vec<Step>) -> (Log, Log) {
+async fn run<S: Restart>(bed: Bed<S>, steps: Vec<Step>) -> (Log, Log) {
     let mut client = Client::new(bed).await;
     for step in steps {
-        client.take(step).await;
+        client = client.take(step).await;
     }
     client.finish().await
+}
+
+fn check<S: Restart>(bed: Bed<S>, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let (put, seen) = runtime().block_on(run(bed, steps));
+    prop_assert_eq!(put, seen);
+    Ok(())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.expect("a runtime")
 }
 
 proptest! {
     #[test]
     fn each_record_is_seen_once_in_order_over_memory(steps in vec(step(), 0..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let (put, seen) = runtime.expect("a runtime").block_on(run(bed::memory(), steps));
-        prop_assert_eq!(put, seen);
+        check(bed::memory(), steps)?;
+    }
+}
+
+proptest! {
+    // Each case opens a folder of files several times.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn each_record_is_seen_once_in_order_over_volume(steps in vec(step(), 0..60)) {
+        check(bed::volume(), steps)?;
     }
 }
