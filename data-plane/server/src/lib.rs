@@ -1,4 +1,14 @@
 //! The parts of the `millstream` program, as a library, so that they can be tested; `main.rs`
 //! only calls them.
+//!
+//! `server_command` is `millstream server` from flags to exit code; [`start()`] brings a server up
+//! inside any process.
 
+pub mod engine_metrics;
+pub mod failure;
 pub mod local_control;
+pub mod server_command;
+pub mod start;
+
+pub use failure::Failure;
+pub use start::{Running, start};

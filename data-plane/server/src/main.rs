@@ -1,1 +1,19 @@
-fn main() {}
+//! The `millstream` program: picks the subcommand.
+
+use std::process::ExitCode;
+
+use clap::Command;
+use millstream_server::server_command;
+
+fn main() -> ExitCode {
+    let program = Command::new("millstream")
+        .about("Kinesis data streams on your own disks")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(server_command::command());
+    match program.get_matches().subcommand() {
+        Some((server_command::NAME, flags)) => server_command::run(flags),
+        _ => ExitCode::from(2),
+    }
+}

@@ -89,6 +89,31 @@ names! {
     BUDGET_USED: Gauge, "millstream_memory_budget_used", BYTES, ["budget"], "Bytes taken from a memory budget";
     BUDGET_CAP: Gauge, "millstream_memory_budget_cap", BYTES, ["budget"], "Cap of a memory budget";
     BUDGET_REFUSED: Counter, "millstream_memory_budget_refused", None, ["budget"], "Times that a memory budget had no room";
+    WAL_WINDOWS: Counter, "millstream_wal_windows", None, [], "Commit windows made durable";
+    WAL_SYNCS: Counter, "millstream_wal_syncs", None, [], "Syncs of the write-ahead log";
+    WAL_ROLLS: Counter, "millstream_wal_rolls", None, [], "Log files that were ended";
+    WAL_WRITTEN: Counter, "millstream_wal_written", BYTES, [], "Bytes written to the log, padding included";
+    WAL_FILES_CREATED: Counter, "millstream_wal_files_created", None, [], "Log files made and zeroed";
+    WAL_FILES_RECYCLED: Counter, "millstream_wal_files_recycled", None, [], "Log files used again";
+    WAL_UNCOVERED: Gauge, "millstream_wal_uncovered", BYTES, [], "Bytes of the log that no checkpoint covers";
+    RECORDS: Counter, "millstream_records", None, [], "Records made durable";
+    RECORD_BYTES: Counter, "millstream_records", BYTES, [], "Bytes of keys and data made durable";
+    CHECKPOINTS: Counter, "millstream_checkpoints", None, [], "Checkpoints finished";
+    CHECKPOINT_SYNCS: Counter, "millstream_checkpoint_syncs", None, [], "Syncs of segments and directories for checkpoints";
+    CHECKPOINT_WRITTEN: Counter, "millstream_checkpoint_written", BYTES, [], "Bytes written to checkpoints";
+    SEGMENT_WRITTEN: Counter, "millstream_segment_written", BYTES, [], "Bytes written to segments";
+    SEGMENTS_CREATED: Counter, "millstream_segments_created", None, [], "Segments begun";
+    SEGMENTS_REMOVED: Counter, "millstream_segments_removed", None, [], "Segments removed by retention or deletion";
+    READS_TAIL: Counter, "millstream_reads_tail", None, [], "Reads answered from memory";
+    READS_SEGMENT: Counter, "millstream_reads_segment", None, [], "Reads answered from segments";
+    STORE_REFUSED_OVERLOADED: Counter, "millstream_store_refused_overloaded", None, [], "Requests that the engine refused because its memory was used up";
+    STORE_REFUSED_NO_SPACE: Counter, "millstream_store_refused_no_space", None, [], "Requests that the engine refused because the disk was full";
+    STORE_TAIL: Gauge, "millstream_store_tail", BYTES, [], "Durable batches kept for readers at the tip";
+    STORE_UNWRITTEN: Gauge, "millstream_store_unwritten", BYTES, [], "Bytes taken and not yet in a segment";
+    STORE_READ_AHEAD: Gauge, "millstream_store_read_ahead", BYTES, [], "Buffers of segment reads";
+    STORE_NO_SPACE: Gauge, "millstream_store_no_space", None, [], "1 while a full disk keeps writes away";
+    RETENTION_PAUSED: Gauge, "millstream_retention_paused", None, [], "1 while a jump of the wall clock keeps retention from deleting";
+    SHARDS: Gauge, "millstream_shards", None, [], "Shards in the data directory";
 }
 
 #[cfg(test)]

@@ -1,0 +1,130 @@
+//! What a gateway can be told, and its limits.
+
+use std::time::Duration;
+
+use millstream_chassis::{Budget, MemoryPlan};
+use millstream_types::Scope;
+
+/// Most connections at once. A further one is answered with 503 and closed.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Most HTTP/2 requests under way on one connection.
+pub(crate) const HTTP2_STREAMS_MAX: u32 = 128;
+/// Bytes that a client may send ahead on one HTTP/2 request, and on one connection.
+pub(crate) const HTTP2_WINDOW_BYTES: u32 = 128 * 1024;
+/// Largest HTTP/2 frame read.
+pub(crate) const HTTP2_FRAME_BYTES: u32 = 16 * 1024;
+/// Largest list of HTTP/2 headers, decoded.
+pub(crate) const HTTP2_HEADERS_BYTES: u32 = 32 * 1024;
+/// Answer bytes copied ahead for one HTTP/2 request.
+pub(crate) const HTTP2_SEND_BYTES: usize = 64 * 1024;
+/// Largest HTTP/1 head, and read buffer.
+pub(crate) const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+/// Most HTTP/1 headers.
+pub(crate) const HTTP1_HEADERS_MAX: usize = 64;
+
+/// How a gateway serves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The account of every signature, and the region without a label in metrics.
+    pub home: Scope,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Memory for bodies and answers.
+    pub budgets: Budgets,
+}
+
+impl Options {
+    /// Defaults, with the memory of `plan`.
+    #[must_use]
+    pub fn new(home: Scope, plan: MemoryPlan) -> Self {
+        Self {
+            home,
+            timeouts: Timeouts::DEFAULT,
+            connections_max: CONNECTIONS_MAX,
+            budgets: Budgets::new(plan),
+        }
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the connection to the first head or preface, and from the first byte of a later head
+    /// to its end.
+    pub head: Duration,
+    /// Between two parts of a body.
+    pub body_pause: Duration,
+    /// Time that a body has beyond what its size gives it.
+    pub body_grace: Duration,
+    /// Least rate of a body after its grace.
+    pub body_bytes_per_second: u64,
+    /// How long the rest of a refused body is read and dropped, so that the client sees the answer.
+    pub body_drop: Duration,
+    /// Without progress of a blocked write; also what an answer has beyond what its size gives it.
+    pub write: Duration,
+    /// Least rate at which an answer must be taken.
+    pub send_bytes_per_second: u64,
+    /// Without a request.
+    pub idle: Duration,
+    /// How often a connection is looked at.
+    pub tick: Duration,
+}
+
+impl Timeouts {
+    /// What a server uses.
+    pub const DEFAULT: Self = Self {
+        head: Duration::from_secs(10),
+        body_pause: Duration::from_secs(10),
+        body_grace: Duration::from_secs(10),
+        body_bytes_per_second: 64 * 1024,
+        body_drop: Duration::from_secs(5),
+        write: Duration::from_secs(10),
+        send_bytes_per_second: 256 * 1024,
+        idle: Duration::from_secs(120),
+        tick: Duration::from_millis(500),
+    };
+
+    /// Longest time to send an answer of `bytes`.
+    #[must_use]
+    pub fn to_send(self, bytes: u64) -> Duration {
+        self.write + Duration::from_secs(bytes / self.send_bytes_per_second.max(1))
+    }
+
+    /// Longest time to receive `bytes` of a body.
+    #[must_use]
+    pub fn to_receive(self, bytes: u64) -> Duration {
+        self.body_grace + Duration::from_secs(bytes / self.body_bytes_per_second.max(1))
+    }
+}
+
+/// The budgets that requests draw on: lanes by size, so that large bodies and slow readers of
+/// large pages leave room for small ones.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// Bodies, by [`lanes`](crate::lanes) from small to large.
+    pub bodies: [Budget; 3],
+    /// Small pages of records, then larger ones.
+    pub responses: [Budget; 2],
+}
+
+impl Budgets {
+    /// Budgets with the caps of `plan`.
+    #[must_use]
+    pub fn new(plan: MemoryPlan) -> Self {
+        let bodies = ["bodies_small", "bodies_medium", "bodies_large"];
+        let responses = ["responses_small", "responses_large"];
+        Self {
+            bodies: bodies.map(|name| plan.budget(name)),
+            responses: responses.map(|name| plan.budget(name)),
+        }
+    }
+
+    /// All of them, for metrics.
+    #[must_use]
+    pub fn all(&self) -> Vec<Budget> {
+        let all = self.bodies.iter().chain(&self.responses);
+        all.cloned().collect()
+    }
+}

@@ -1,0 +1,220 @@
+//! One request from its head to its answer: body, route, credentials, decode, handle, encode.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response, header};
+use hyper::body::Incoming;
+use millstream_chassis::{Metrics, Permit};
+use millstream_clock::{Clock, Entropy};
+use millstream_control::ControlPlane;
+use millstream_protocol::kinesis::{self, Operation};
+use millstream_protocol::route::{Head, rejected, route};
+use millstream_protocol::{Codec, Reply};
+use millstream_stream::{ShardStore, Streams};
+
+use crate::body::{BodyReader, Held, Refused};
+use crate::handlers::{Answer, Handlers};
+use crate::meters::{Meters, Outcome};
+use crate::options::Options;
+use crate::reply::{self, ReplyBody};
+use crate::request_id::RequestIds;
+use crate::watch::{Activity, Sending};
+use crate::{auth, errors};
+
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// Everything that requests share.
+pub(crate) struct Service<S, C> {
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) meters: Meters,
+    ids: RequestIds,
+    handlers: Handlers<S, C>,
+}
+
+/// An answer before it is HTTP.
+struct Answered {
+    reply: Reply,
+    outcome: Outcome,
+    /// The memory of a page of records.
+    permit: Option<Permit>,
+    body_bytes: usize,
+}
+
+impl<S: ShardStore, C: ControlPlane> Service<S, C> {
+    pub(crate) fn new(
+        options: Options,
+        streams: Streams<S>,
+        control: Arc<C>,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let handlers = Handlers::new(streams, control, options.budgets.clone());
+        Self {
+            options,
+            clock,
+            meters: Meters::new(metrics),
+            ids: RequestIds::new(entropy),
+            handlers,
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        activity: &Arc<Activity>,
+        closing: bool,
+    ) -> Response<ReplyBody> {
+        let started = self.clock.monotonic();
+        let _in_flight = activity.request();
+        let (parts, body) = request.into_parts();
+        let id = self.ids.next();
+        let cross_origin = parts.headers.contains_key(header::ORIGIN);
+        if cross_origin && parts.method == Method::OPTIONS {
+            return reply::preflight(&parts.headers, id);
+        }
+        let mut answered = self.answered(&parts, body).await;
+        let took = self.clock.monotonic().saturating_sub(started);
+        self.meters.request(answered.outcome, parts.version, took);
+        self.meters
+            .bytes(answered.body_bytes, answered.reply.body.len());
+        if let Some(permit) = answered.permit.take() {
+            let sending = activity.sending(answered.reply.body.len() as u64);
+            answered.reply.body = held_until_sent(answered.reply.body, permit, sending);
+        }
+        let cut = matches!(answered.reply.status, 408 | 413);
+        let mut response = reply::response(answered.reply, id, cross_origin);
+        if (closing || cut) && parts.version < http::Version::HTTP_2 {
+            let close = http::HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+
+    async fn answered(&self, parts: &Parts, body: Incoming) -> Answered {
+        let reader = BodyReader {
+            budgets: &self.options.budgets,
+            timeouts: &self.options.timeouts,
+            clock: &*self.clock,
+        };
+        let held = match reader.read(body).await {
+            Ok(held) => held,
+            Err(refused) => return body_refused(refused, parts),
+        };
+        let operation = match route(head(parts), &held.bytes) {
+            Ok(operation) => operation,
+            Err(reply) => {
+                let outcome = Outcome::bare(reply.status);
+                return Answered::bare(reply, outcome, held.bytes.len());
+            },
+        };
+        let body_bytes = held.bytes.len();
+        let scope = match auth::scope(parts, &self.options.home) {
+            Ok(scope) => scope,
+            Err(error) => {
+                let reply = rejected(&error, &held.bytes);
+                let outcome = Outcome::of_error(Some(operation), &error);
+                return Answered::bare(reply, outcome, body_bytes);
+            },
+        };
+        let Held { bytes, permit } = held;
+        let decoded = kinesis::decode(Codec::Json, operation, &bytes);
+        drop(bytes);
+        let answer = match decoded {
+            Ok(request) => self.handlers.call(&scope, request).await,
+            Err(error) => Err(error),
+        };
+        drop(permit);
+        match answer {
+            Ok(answer) => Answered::ok(operation, answer, body_bytes),
+            Err(error) => {
+                let outcome = Outcome::of_error(Some(operation), &error);
+                Answered::bare(Reply::error(&error), outcome, body_bytes)
+            },
+        }
+    }
+}
+
+impl Answered {
+    fn bare(reply: Reply, outcome: Outcome, body_bytes: usize) -> Self {
+        Self {
+            reply,
+            outcome,
+            permit: None,
+            body_bytes,
+        }
+    }
+
+    fn ok(operation: Operation, answer: Answer, body_bytes: usize) -> Self {
+        let reply = kinesis::encode(Codec::Json, &answer.response);
+        let outcome = Outcome {
+            operation: Some(operation),
+            status: reply.status,
+            error: None,
+        };
+        drop(answer.response);
+        let sent_bytes = reply.body.len() as u64;
+        Self {
+            permit: answer.memory.map(|memory| memory.encoded(sent_bytes)),
+            reply,
+            outcome,
+            body_bytes,
+        }
+    }
+}
+
+fn head(parts: &Parts) -> Head<'_> {
+    let text = |name: &HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok());
+    Head {
+        method: parts.method.as_str(),
+        content_type: text(&header::CONTENT_TYPE),
+        target: text(&TARGET),
+    }
+}
+
+/// The answer to a body that was not read.
+fn body_refused(refused: Refused, parts: &Parts) -> Answered {
+    let operation = head(parts).target.and_then(|target| {
+        let (_, name) = target.split_once('.')?;
+        Operation::parse(name)
+    });
+    match refused {
+        Refused::NoMemory => {
+            let error = errors::overloaded();
+            let outcome = Outcome::of_error(operation, &error);
+            Answered::bare(Reply::error(&error), outcome, 0)
+        },
+        Refused::TooLarge => refused_with(413, "RequestEntityTooLargeException"),
+        Refused::TooSlow | Refused::Broken => refused_with(408, "RequestTimeoutException"),
+    }
+}
+
+fn refused_with(status: u16, code: &str) -> Answered {
+    let body = format!(r#"{{"__type":"{code}"}}"#);
+    Answered::bare(Reply::json(status, body.into()), Outcome::bare(status), 0)
+}
+
+/// The bytes of a page, holding on to their memory until the last of them is sent.
+fn held_until_sent(bytes: Bytes, permit: Permit, sending: Sending) -> Bytes {
+    struct HeldBytes {
+        bytes: Bytes,
+        _permit: Permit,
+        _sending: Sending,
+    }
+
+    impl AsRef<[u8]> for HeldBytes {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+
+    Bytes::from_owner(HeldBytes {
+        bytes,
+        _permit: permit,
+        _sending: sending,
+    })
+}

@@ -1,0 +1,123 @@
+//! `millstream server`: flags, readiness lines, signals, exit code.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use millstream_chassis::config::SETTINGS;
+use millstream_chassis::{Config, telemetry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{Failure, Running, start};
+
+/// The name of the subcommand.
+pub const NAME: &str = "server";
+/// The key that clients may use in loopback mode, where any does.
+const LOOPBACK_KEY: &str = "loopback";
+
+/// The flags, from the table of settings.
+#[must_use]
+pub fn command() -> Command {
+    let flags = SETTINGS.iter().map(|setting| {
+        let default = setting
+            .default
+            .map_or_else(String::new, |d| format!(" [{d}]"));
+        let variable = setting.variable();
+        let flag = Arg::new(setting.name)
+            .value_name(setting.value)
+            .help(format!("{}{default} ({variable})", setting.help))
+            .allow_hyphen_values(true);
+        match setting.name {
+            "f" => flag.short('f'),
+            name => flag.long(name),
+        }
+    });
+    Command::new(NAME)
+        .about("Serves the Kinesis API from a data directory")
+        .after_help("A flag counts before its variable, the variable before the file of --config.")
+        .args(flags)
+}
+
+/// Runs a server until it is told to end; the exit code says how it ended.
+#[must_use]
+pub fn run(flags: &ArgMatches) -> ExitCode {
+    match serve(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let code = failure.exit_code();
+            // The log may not be there yet, and this line is for a person.
+            let written = writeln!(io::stderr(), "millstream server: {failure}");
+            drop(written);
+            ExitCode::from(code)
+        },
+    }
+}
+
+fn serve(flags: &ArgMatches) -> Result<(), Failure> {
+    let mut given = BTreeMap::new();
+    for setting in &SETTINGS {
+        if let Some(value) = flags.get_one::<String>(setting.name) {
+            given.insert(setting.name, value.clone());
+        }
+    }
+    let config = Config::load(given, &|name| std::env::var_os(name))?;
+    telemetry::init(&|name| std::env::var(name).ok())?;
+    let system = |what| move |source| Failure::System { what, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting the runtime"))?;
+    runtime.block_on(async {
+        // Before anything else: a signal during the start is not lost.
+        let signals = Signals::new().map_err(system("listening to signals"))?;
+        if config.credentials.is_some() {
+            tracing::warn!("--credentials is not read: '--auth loopback' takes any signature");
+        }
+        let running = start(config).await?;
+        print_exports(&running).map_err(system("writing to stdout"))?;
+        until_told(running, signals).await
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until_told(running: Running, mut signals: Signals) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            failure = running.failed() => return Err(failure),
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => running.reload().await,
+        }
+    }
+    running.shutdown().await;
+    Ok(())
+}
+
+/// What a shell has to evaluate for its clients to find this server.
+fn print_exports(running: &Running) -> io::Result<()> {
+    let region = &running.config().region;
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "export AWS_ENDPOINT_URL=http://{}", running.addr)?;
+    writeln!(stdout, "export AWS_REGION={region}")?;
+    writeln!(stdout, "export AWS_ACCESS_KEY_ID={LOOPBACK_KEY}")?;
+    writeln!(stdout, "export AWS_SECRET_ACCESS_KEY={LOOPBACK_KEY}")?;
+    // boto3 and version 1 of the aws command read this one instead of AWS_REGION.
+    writeln!(stdout, "export AWS_DEFAULT_REGION={region}")?;
+    stdout.flush()
+}
