@@ -66,7 +66,11 @@ class Server:
         lines = queue.Queue()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the script, which then ends the server
             )
         reader = threading.Thread(target=_forward, args=(self.process.stdout, lines), daemon=True)
         reader.start()

@@ -125,8 +125,14 @@ pub(crate) fn metrics(tree: &Tree) -> Vec<String> {
                 .filter(|name| is_metric(name)),
         );
     }
-    // A counter is registered without the ending that it is written with.
-    let same = |a: &str, b: &str| a == b || a.strip_suffix("_total") == Some(b);
+    // A metric is registered without its unit and ending.
+    let same = |shown: &str, base: &str| {
+        let rest = shown.strip_suffix("_total").unwrap_or(shown);
+        let units = ["", "_bytes", "_seconds"];
+        units
+            .iter()
+            .any(|unit| rest.strip_suffix(unit) == Some(base))
+    };
     let missing = in_code
         .iter()
         .filter(|name| !documented.iter().any(|known| same(known, name)))

@@ -31,7 +31,9 @@ impl Session {
             .retry_config(RetryConfig::disabled())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
         Self {
             client: Client::from_conf(config),
             name: format!("rust-{}", now.as_nanos()),
@@ -56,6 +58,10 @@ impl Session {
     /// Prints the plan.
     pub fn finish(&self) -> ExitCode {
         println!("1..{}", self.count);
-        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }

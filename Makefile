@@ -1,0 +1,91 @@
+# Short names for what people and .ci/run do. `make` or `make help` lists them.
+#
+# Nothing has to be installed beforehand but Rust, Python 3 and a C compiler: the rest is brought
+# into the cache by e2e/bring.py.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+# The build that demo, dev and bench run: release by hand, dev in CI.
+PROFILE ?= release
+CARGO ?= cargo
+CYCLES ?= 20
+SEED ?= 1
+SEEDS ?= 200
+
+BINARY = $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/millstream
+PYTHON = "$$(python3 e2e/bring.py python)"
+TIMED = sh e2e/timed.sh
+# The one feature that nothing ships with: it runs the CEL rules of the custom resources.
+TEST_FEATURES = --features millstream-crds/cel
+
+.PHONY: help demo test check dev gen sim crash bench bench-peers check-each
+.PHONY: format lint docs unit tidy server clients
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: server ## 336,776 flights through a stream and two SIGKILLs; ROWS=20000 makes it short
+	@PROFILE=$(PROFILE) $(PYTHON) e2e/demo/demo.py
+
+test: ## format, lints, every test, and real clients against a server: what CI runs
+	@$(TIMED) format $(MAKE) --no-print-directory format
+	@$(TIMED) lint $(MAKE) --no-print-directory lint
+	@$(TIMED) unit $(MAKE) --no-print-directory unit
+	@python3 e2e/selftest.py
+	@$(TIMED) clients $(MAKE) --no-print-directory clients PROFILE=dev
+
+check: format lint docs tidy ## format, lints, documentation and repository rules, without the tests
+
+dev: server ## the server on 127.0.0.1:4567, data in ./millstream-data; Ctrl-C drains it
+	@$(BINARY) server
+
+gen: ## make all generated files again
+	$(CARGO) run --quiet -p millstream-crds --features k8s --bin crdgen crds/generated
+	UPDATE=1 $(CARGO) test --quiet -p millstream-protocol --test it coverage
+
+sim: ## the storage tests over many seeds: SEEDS=2000, or one: SEED=7
+	$(if $(filter command line environment,$(origin SEED)),SEED=$(SEED),SEEDS=$(SEEDS)) \
+		$(CARGO) test -p millstream-storage --test it
+
+crash: ## kill a real server again and again and check its history: CYCLES=20 SEED=1
+	@$(CARGO) build --quiet --locked -p millstream-server
+	@$(CARGO) run --quiet --locked -p millstream-e2e --bin crash -- \
+		--cycles $(CYCLES) --seed $(SEED) $(if $(OUT),--out $(OUT))
+
+bench: server ## measure the engine against the raw disk and the bare log
+	@$(BINARY) bench $(BENCH)
+
+bench-peers: server ## measure other servers beside ours in one run
+	@$(PYTHON) e2e/bench_peers.py --binary $(BINARY)
+
+check-each: ## compile every crate alone, so that its manifest is honest
+	@for crate in $$($(CARGO) metadata --no-deps --format-version 1 --locked \
+		| python3 -c 'import json,sys; print(*(p["name"] for p in json.load(sys.stdin)["packages"]))'); \
+	do echo "$$crate"; $(CARGO) check --quiet --locked -p $$crate || exit 1; done
+	@echo millstream-crds with k8s
+	@$(CARGO) check --quiet --locked -p millstream-crds --features k8s
+
+# The parts of the targets above.
+
+format:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path e2e/clients/rust/Cargo.toml --check
+
+lint:
+	$(CARGO) clippy --quiet --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
+
+unit:
+	$(CARGO) test --quiet --locked --workspace $(TEST_FEATURES)
+
+tidy:
+	$(CARGO) test --quiet --locked -p millstream-e2e --test tidy
+
+server:
+	@$(CARGO) build --quiet --locked -p millstream-server --profile $(PROFILE)
+
+clients: server
+	python3 e2e/clients/run.py --profile $(PROFILE)
