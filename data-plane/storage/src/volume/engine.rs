@@ -7,7 +7,6 @@ mod admission;
 mod lanes;
 mod queue;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -102,6 +101,8 @@ impl Engine {
         let admission = Arc::new(Admission::new(shared.options.unwritten_bytes));
         let inbox = Arc::new(SinkInbox::default());
         let log_thread = lanes::LogThread {
+            shared: Arc::clone(&shared),
+            stock: Arc::clone(&stock),
             lane: log,
             queue: Arc::clone(&queue),
             inbox: Arc::clone(&inbox),
@@ -316,13 +317,11 @@ impl ShardStore for Engine {
 }
 
 /// Runs a read that may wait for the disk away from the runtime's own threads.
-fn on_disk<T: Send + 'static>(
+async fn on_disk<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
-) -> impl Future<Output = Result<T, ReadError>> + Send {
-    async {
-        let joined = tokio::task::spawn_blocking(read).await;
-        joined.unwrap_or_else(|error| Err(ReadError::Io(error.to_string())))
-    }
+) -> Result<T, ReadError> {
+    let joined = tokio::task::spawn_blocking(read).await;
+    joined.unwrap_or_else(|error| Err(ReadError::Io(error.to_string())))
 }
 
 #[cfg(test)]

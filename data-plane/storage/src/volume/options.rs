@@ -28,6 +28,10 @@ pub struct Options {
     pub window_bytes: u64,
     /// Most segment files held open.
     pub open_segments_max: usize,
+    /// For measurements only: the bare log. Durable windows are dropped instead of being moved into
+    /// segments, and the log's files are used again as soon as they are full, so nothing can be
+    /// read and the directory cannot be opened a second time.
+    pub log_only: bool,
 }
 
 impl Options {
@@ -45,6 +49,7 @@ impl Options {
             reserve_bytes: 32 * MIB,
             window_bytes: 4 * MIB,
             open_segments_max: 1024,
+            log_only: false,
         }
     }
 

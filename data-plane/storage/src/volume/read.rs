@@ -44,7 +44,8 @@ impl Gather {
             let size = record.key.len() + record.data.len();
             let fits = self.records.len() < self.limit.records
                 && self.bytes.saturating_add(size) <= self.limit.bytes;
-            if !fits && !(self.records.is_empty() && self.limit.records > 0) {
+            let first = self.records.is_empty() && self.limit.records > 0;
+            if !(fits || first) {
                 return false;
             }
             self.bytes += size;

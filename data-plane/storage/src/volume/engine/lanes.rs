@@ -121,6 +121,8 @@ impl SinkInbox {
 
 /// Steps the log lane.
 pub(super) struct LogThread {
+    pub(super) shared: Arc<Shared<RealDisk>>,
+    pub(super) stock: Arc<WalStock<RealDisk>>,
     pub(super) lane: LogLane<RealDisk>,
     pub(super) queue: Arc<CommitQueue>,
     pub(super) inbox: Arc<SinkInbox>,
@@ -143,12 +145,16 @@ impl LogThread {
                         requests.push(one.request);
                         senders.push(one.reply);
                     }
-                    self.lane.commit(&requests, charge).map(|committed| {
-                        match committed.window {
-                            Some(window) => self.inbox.push(window),
-                            None => self.admission.release(charge),
-                        }
+                    self.lane.commit(&requests, charge).and_then(|committed| {
+                        let passed = match committed.window {
+                            Some(window) => self.pass_on(window),
+                            None => {
+                                self.admission.release(charge);
+                                Ok(())
+                            },
+                        };
                         answer(senders, committed.replies);
+                        passed
                     })
                 },
             };
@@ -157,6 +163,18 @@ impl LogThread {
                 self.queue.abort();
                 return None;
             }
+        }
+    }
+
+    /// Hands a durable window to the sink; the bare log lets go of it, and of the files before it.
+    fn pass_on(&self, window: Arc<Window>) -> Result<(), Fatal> {
+        if self.shared.options.log_only {
+            self.shared.set_sunk(window.end.lsn);
+            self.admission.release(window.charge);
+            self.stock.release_before(window.end.file_first)
+        } else {
+            self.inbox.push(window);
+            Ok(())
         }
     }
 }

@@ -11,6 +11,8 @@ const VERSION: u8 = 1;
 pub(crate) const HEADER_BYTES: usize = 64;
 /// Frames start at multiples of this, in a file and in the log.
 pub(crate) const ALIGNMENT: u64 = 4096;
+/// [`ALIGNMENT`] as a length in memory.
+pub(crate) const ALIGNMENT_BYTES: usize = 4096;
 const CRC_AT: usize = 52;
 
 /// What a frame is for.
@@ -163,6 +165,11 @@ pub(crate) fn padded(len: usize) -> u64 {
     (len as u64).next_multiple_of(ALIGNMENT)
 }
 
+/// [`padded`] as the capacity of a buffer.
+pub(crate) fn padded_capacity(len: usize) -> usize {
+    usize::try_from(padded(len)).expect("a frame fits in memory")
+}
+
 /// Empties `out` and leaves room for a header; the body follows, then [`finish`].
 pub(crate) fn begin(out: &mut Vec<u8>) {
     out.clear();
@@ -186,8 +193,7 @@ pub(crate) fn finish(out: &mut Vec<u8>, mut header: FrameHeader) -> FrameHeader 
     out[..HEADER_BYTES].copy_from_slice(&bytes);
     let crc = checksum(out);
     out[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
-    let padded_len = usize::try_from(header.total_len()).expect("a frame fits in memory");
-    out.resize(padded_len, 0);
+    out.resize(padded_capacity(out.len()), 0);
     header
 }
 

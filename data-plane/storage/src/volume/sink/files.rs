@@ -157,8 +157,11 @@ pub(crate) fn io_error(error: &io::Error) -> ReadError {
 /// The cache. A file that falls out of it is closed when its last user drops it.
 pub(crate) struct SegmentFiles<D: Disk> {
     disk: Arc<D>,
-    open: Mutex<LruCache<(ShardUid, u64), Arc<SegmentFile<D>>>>,
+    open: Mutex<OpenSegments<D>>,
 }
+
+/// By shard and first number.
+type OpenSegments<D> = LruCache<(ShardUid, u64), Arc<SegmentFile<D>>>;
 
 impl<D: Disk> SegmentFiles<D> {
     pub(crate) fn new(disk: Arc<D>, capacity: usize) -> Self {

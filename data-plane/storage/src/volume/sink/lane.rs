@@ -119,15 +119,19 @@ impl<D: Disk> SinkLane<D> {
             {
                 bytes += window.memory;
                 self.charge += window.charge;
-                for entry in &window.entries {
-                    let folded = self.fold(entry.clone(), false);
-                    folded.expect("the log lane numbers without a gap");
-                }
-                self.folded = window.end;
+                self.fold_window(&window);
             }
         }
         self.write(now)?;
         Ok(std::mem::take(&mut self.charge))
+    }
+
+    fn fold_window(&mut self, window: &Window) {
+        for entry in &window.entries {
+            self.fold(entry.clone(), false)
+                .expect("the log lane numbers without a gap");
+        }
+        self.folded = window.end;
     }
 
     /// Folds one entry. Where `again` is set it may have been seen before.

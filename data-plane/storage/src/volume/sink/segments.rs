@@ -183,6 +183,11 @@ impl SinkShard {
             .file
             .write_at(&[IoSlice::new(&tail)], meta.len)
             .map_err(|error| StepError::new("sealing", &path, error))?;
+        // a write that a full disk cut short may have left bytes behind the end; the footer is last
+        segment
+            .file
+            .set_len(meta.len + tail.len() as u64)
+            .map_err(|error| StepError::new("sealing", &path, error))?;
         add(&shared.counters.segment_bytes, tail.len() as u64);
         unsynced.segments.insert((uid, meta.first));
         meta.sealed = true;

@@ -110,8 +110,7 @@ impl<D: Disk> LogLane<D> {
             },
             Err(StepError::Fatal(fatal)) => return Err(fatal),
         }
-        let capacity = usize::try_from(frame::padded(bound)).expect("a window fits in memory");
-        let mut buffer = self.shared.frames.take(capacity);
+        let mut buffer = self.shared.frames.take(frame::padded_capacity(bound));
         frame::begin(&mut buffer.bytes);
         let mut draft = Draft {
             buffer,

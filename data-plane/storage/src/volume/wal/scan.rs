@@ -13,7 +13,9 @@ use bytes::Bytes;
 use super::super::error::OpenError;
 use super::super::format::FormatError;
 use super::super::format::checkpoint::LogPosition;
-use super::super::format::frame::{ALIGNMENT, Frame, FrameHeader, FrameKind, HEADER_BYTES, Roll};
+use super::super::format::frame::{
+    ALIGNMENT, ALIGNMENT_BYTES, Frame, FrameHeader, FrameKind, HEADER_BYTES, Roll,
+};
 use super::super::layout;
 use super::stock::Linked;
 use crate::disk::{Disk, DiskFile};
@@ -283,12 +285,11 @@ fn find_frame<D: Disk>(
 ) -> Result<Option<u64>, OpenError> {
     let path = layout::wal_file(open.first);
     let io = |error| OpenError::io("reading", &path, error);
-    let step = usize::try_from(ALIGNMENT).expect("4096 fits a usize");
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = from - open.first;
     while offset < open.capacity {
         let got = open.file.read_at(&mut buffer, offset).map_err(io)?;
-        for (index, block) in buffer[..got].chunks(step).enumerate() {
+        for (index, block) in buffer[..got].chunks(ALIGNMENT_BYTES).enumerate() {
             let lsn = open.first + offset + index as u64 * ALIGNMENT;
             let Ok((header, _)) = FrameHeader::decode(block) else {
                 continue;

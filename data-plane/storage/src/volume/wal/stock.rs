@@ -19,7 +19,7 @@ use crate::disk::{Disk, DiskFile, SyncPoint};
 
 /// Most freed files that are kept for use again.
 const FREE_MAX: usize = 8;
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A WAL file, ready to be written.
 pub(crate) struct WalFile<D: Disk> {
