@@ -66,7 +66,10 @@ impl Book {
                 _ => dice.below(700),
             };
             let data = payload(self.next_id, usize::try_from(len).unwrap());
-            records.push(NewRecord { key: Bytes::from_static(b"key"), data });
+            records.push(NewRecord {
+                key: Bytes::from_static(b"key"),
+                data,
+            });
         }
         (ids, records)
     }
@@ -77,7 +80,9 @@ impl Book {
             (shard.made, shard.sealed, shard.dropped) == (Known::Yes, Known::No, Known::No)
         };
         let all = self.shards.iter().enumerate();
-        all.filter(|(_, shard)| open(shard)).map(|(index, _)| index).collect()
+        all.filter(|(_, shard)| open(shard))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// The verdict; faults beside the records are added as words.
@@ -89,7 +94,9 @@ impl Book {
 fn payload(id: u64, len: usize) -> Bytes {
     let fill = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let head = id.to_le_bytes();
-    head.into_iter().chain(fill.into_iter().cycle().take(len)).collect()
+    head.into_iter()
+        .chain(fill.into_iter().cycle().take(len))
+        .collect()
 }
 
 /// The id in a payload, if every byte of it is as it was made.
@@ -98,5 +105,9 @@ pub(crate) fn id_of(data: &[u8]) -> u64 {
         return GARBLED;
     };
     let id = u64::from_le_bytes(*head);
-    if payload(id, rest.len()) == data { id } else { GARBLED }
+    if payload(id, rest.len()) == data {
+        id
+    } else {
+        GARBLED
+    }
 }

@@ -15,7 +15,10 @@ fn trace_to(seed: u64, at: u64) -> Option<World> {
     let mut world = World::new(seed);
     world.disk.crash_after(at);
     let finished = world.open() == Opening::Serves && world.steps(TRACE_STEPS).is_ok();
-    assert!(finished || world.disk.is_crashed(), "seed {seed}: stopped without a crash");
+    assert!(
+        finished || world.disk.is_crashed(),
+        "seed {seed}: stopped without a crash"
+    );
     world.engine = None;
     (!finished).then_some(world)
 }
@@ -83,7 +86,10 @@ fn every_crash_point_of_a_recovery_is_survived() {
                 fork.crash(second);
                 judge(fork, &about);
                 if opening == Opening::Serves {
-                    assert!(in_recovery > 5, "a recovery of {in_recovery} calls does nothing");
+                    assert!(
+                        in_recovery > 5,
+                        "a recovery of {in_recovery} calls does nothing"
+                    );
                     break;
                 }
             }

@@ -10,7 +10,11 @@ fn nothing_is_lost_when_a_write_or_sync_fails() {
     for seed in seeds(150) {
         let mut world = World::new(seed);
         for _ in 0..6 {
-            let op = if world.dice.chance(1, 2) { Op::Write } else { Op::Sync };
+            let op = if world.dice.chance(1, 2) {
+                Op::Write
+            } else {
+                Op::Sync
+            };
             world.disk.fail(op, world.dice.between(1, 80), 1, Fault::Io);
             if !world.live(1) {
                 break;
@@ -27,7 +31,9 @@ fn nothing_is_lost_when_a_read_fails() {
     for seed in seeds(50) {
         let mut world = World::new(seed);
         for _ in 0..4 {
-            world.disk.fail(Op::Read, world.dice.between(1, 40), 2, Fault::Io);
+            world
+                .disk
+                .fail(Op::Read, world.dice.between(1, 40), 2, Fault::Io);
             if !world.live(2) {
                 break;
             }

@@ -22,7 +22,12 @@ fn found_at(point: SyncPoint) -> Option<u64> {
 
 #[test]
 fn the_checker_sees_each_sync_that_lies() {
-    let unseen: Vec<SyncPoint> =
-        SyncPoint::ALL.into_iter().filter(|point| found_at(*point).is_none()).collect();
-    assert!(unseen.is_empty(), "with these turned off nothing was lost: {unseen:?}");
+    let unseen: Vec<SyncPoint> = SyncPoint::ALL
+        .into_iter()
+        .filter(|point| found_at(*point).is_none())
+        .collect();
+    assert!(
+        unseen.is_empty(),
+        "with these turned off nothing was lost: {unseen:?}"
+    );
 }

@@ -22,7 +22,10 @@ const SHARDS_MAX: usize = 12;
 const READS_MAX: usize = 10_000;
 /// Openings in a row that faults may cut short.
 const OPENINGS_MAX: usize = 10;
-const LIMIT: ReadLimit = ReadLimit { records: 20, bytes: 20_000 };
+const LIMIT: ReadLimit = ReadLimit {
+    records: 20,
+    bytes: 20_000,
+};
 
 /// Small files, so that a short run rolls, recycles, checkpoints and evicts.
 pub(crate) fn options() -> Options {
@@ -110,7 +113,9 @@ impl World {
     }
 
     pub(crate) fn engine(&mut self) -> &mut SteppedEngine<SimDisk> {
-        self.engine.as_mut().expect("a step is done only while the engine runs")
+        self.engine
+            .as_mut()
+            .expect("a step is done only while the engine runs")
     }
 
     /// Starts the engine.
@@ -137,7 +142,11 @@ impl World {
 
     /// A random crash.
     pub(crate) fn any_crash(&self) -> Crash {
-        if self.dice.chance(1, 2) { Crash::Process } else { Crash::Power }
+        if self.dice.chance(1, 2) {
+            Crash::Process
+        } else {
+            Crash::Power
+        }
     }
 
     /// Opens until it serves, with a crash after every opening that was cut short. False when the
@@ -159,7 +168,10 @@ impl World {
                 },
             }
         }
-        panic!("seed {}: the engine does not open: {cut_short:#?}", self.seed);
+        panic!(
+            "seed {}: the engine does not open: {cut_short:#?}",
+            self.seed
+        );
     }
 
     /// One random step of some lane or client.
@@ -167,7 +179,11 @@ impl World {
         match self.dice.below(100) {
             0..45 => self.commit(),
             45..60 => self.engine().sink_round().map(drop).map_err(|_| Stopped),
-            60..72 => self.engine().checkpoint_step().map(drop).map_err(|_| Stopped),
+            60..72 => self
+                .engine()
+                .checkpoint_step()
+                .map(drop)
+                .map_err(|_| Stopped),
             72..80 => self.engine().prepare_file().map(drop).map_err(|_| Stopped),
             80..83 => self.engine().idle_seal().map_err(|_| Stopped),
             83..95 => self.read_some(),
@@ -232,19 +248,38 @@ impl World {
                 let next = self.engine().status(uid).map_or(1, |status| status.next);
                 let before = self.dice.below(next + 1);
                 self.book.history.trimming(uid, before);
-                (Change::TrimShard { shard: uid, before }, Noted::Trimmed(uid, before))
+                (
+                    Change::TrimShard { shard: uid, before },
+                    Noted::Trimmed(uid, before),
+                )
             },
             (picked, 10..14) if self.book.shards.len() < SHARDS_MAX || picked.is_none() => {
                 let uid = self.book.new_uid();
                 let (made, no) = (Known::Perhaps, Known::No);
-                self.book.shards.push(BookShard { uid, made, sealed: no, dropped: no });
-                (Change::OpenShard(uid), Noted::Made(self.book.shards.len() - 1))
+                self.book.shards.push(BookShard {
+                    uid,
+                    made,
+                    sealed: no,
+                    dropped: no,
+                });
+                (
+                    Change::OpenShard(uid),
+                    Noted::Made(self.book.shards.len() - 1),
+                )
             },
             (None, _) => {
                 let uid = self.book.new_uid();
                 let (made, no) = (Known::Perhaps, Known::No);
-                self.book.shards.push(BookShard { uid, made, sealed: no, dropped: no });
-                (Change::OpenShard(uid), Noted::Made(self.book.shards.len() - 1))
+                self.book.shards.push(BookShard {
+                    uid,
+                    made,
+                    sealed: no,
+                    dropped: no,
+                });
+                (
+                    Change::OpenShard(uid),
+                    Noted::Made(self.book.shards.len() - 1),
+                )
             },
             _ => {
                 let key = self.dice.bits().to_le_bytes()[0] % 4;
@@ -292,7 +327,11 @@ impl World {
 
     fn expect_full(&self, error: StoreError) {
         let expected = self.may_be_full && error == StoreError::NoSpace;
-        assert!(expected, "seed {}: refused with {error:?} without need", self.seed);
+        assert!(
+            expected,
+            "seed {}: refused with {error:?} without need",
+            self.seed
+        );
     }
 
     fn applied(&mut self, noted: Noted) {
@@ -330,12 +369,25 @@ impl World {
         let Some(status) = self.engine().status(uid).filter(|_| !dropped) else {
             return Ok(());
         };
-        let (from, began) = (self.dice.between(1, status.next), self.book.history.moment());
+        let (from, began) = (
+            self.dice.between(1, status.next),
+            self.book.history.moment(),
+        );
         match self.engine().read(uid, from, LIMIT) {
             Ok(read) => {
-                let records = read.records.iter().map(|r| (r.number, id_of(&r.data))).collect();
+                let records = read
+                    .records
+                    .iter()
+                    .map(|r| (r.number, id_of(&r.data)))
+                    .collect();
                 let tip = (read.next == read.status.next).then_some(read.next);
-                self.book.history.saw(&Seen { shard: uid, began, from, records, tip });
+                self.book.history.saw(&Seen {
+                    shard: uid,
+                    began,
+                    from,
+                    records,
+                    tip,
+                });
                 Ok(())
             },
             Err(error) => self.read_failed(uid, &error),
@@ -350,7 +402,9 @@ impl World {
             // ordered errors of the disk: the client tries again some time
             ReadError::Io(_) => Ok(()),
             other => {
-                self.book.faults.push(format!("a read of {uid} failed: {other}"));
+                self.book
+                    .faults
+                    .push(format!("a read of {uid} failed: {other}"));
                 let began = self.book.history.moment();
                 self.book.history.saw_no_shard(uid, began);
                 Ok(())
@@ -370,7 +424,9 @@ impl World {
                     self.read_all(shard.uid)?;
                 },
                 (Known::No, None) if shard.made == Known::Yes => {
-                    self.book.faults.push(format!("shard {} is gone", shard.uid));
+                    self.book
+                        .faults
+                        .push(format!("shard {} is gone", shard.uid));
                     let began = self.book.history.moment();
                     self.book.history.saw_no_shard(shard.uid, began);
                 },
@@ -378,7 +434,9 @@ impl World {
                 (_, None) => self.book.shards[index].dropped = Known::Yes,
                 (Known::Perhaps, Some(_)) => {},
                 (Known::Yes, Some(_)) => {
-                    self.book.faults.push(format!("shard {} was dropped and is back", shard.uid));
+                    self.book
+                        .faults
+                        .push(format!("shard {} was dropped and is back", shard.uid));
                 },
             }
         }
@@ -390,10 +448,14 @@ impl World {
         let shard = &mut self.book.shards[index];
         match (shard.sealed, sealed) {
             (Known::Yes, false) => {
-                self.book.faults.push(format!("shard {} is no longer sealed", shard.uid));
+                self.book
+                    .faults
+                    .push(format!("shard {} is no longer sealed", shard.uid));
             },
             (Known::No, true) => {
-                self.book.faults.push(format!("nobody sealed shard {}", shard.uid));
+                self.book
+                    .faults
+                    .push(format!("nobody sealed shard {}", shard.uid));
             },
             (Known::Perhaps, true) => {
                 shard.sealed = Known::Yes;
@@ -414,7 +476,10 @@ impl World {
                 _ => u64::MAX,
             };
             if value < row.acked || value > row.sent {
-                let fault = format!("row {key} has {value} instead of {}..={}", row.acked, row.sent);
+                let fault = format!(
+                    "row {key} has {value} instead of {}..={}",
+                    row.acked, row.sent
+                );
                 self.book.faults.push(fault);
             }
             // what was seen must stay
@@ -434,7 +499,13 @@ impl World {
             from = read.next;
             if read.records.is_empty() {
                 let tip = Some(read.status.next);
-                self.book.history.saw(&Seen { shard: uid, began, from: 1, records, tip });
+                self.book.history.saw(&Seen {
+                    shard: uid,
+                    began,
+                    from: 1,
+                    records,
+                    tip,
+                });
                 return Ok(());
             }
         }
