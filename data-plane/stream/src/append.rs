@@ -10,9 +10,9 @@ use bytes::Bytes;
 use millstream_storage::{Append, NewRecord, ShardStore};
 use millstream_types::{HashKey, PartitionKey, Scope, SequenceNumber, ShardId, StreamName, caps};
 
+use crate::error::store::AppendFailure;
 use crate::error::{
-    AppendFailure, EntryError, PutRecordError, PutRecordsError, RateExceeded, RecordTooLarge,
-    StreamNotFound,
+    EntryError, PutRecordError, PutRecordsError, RateExceeded, RecordTooLarge, StreamNotFound,
 };
 use crate::shard::Shard;
 use crate::stream::Stream;
@@ -139,8 +139,10 @@ impl<S: ShardStore> Streams<S> {
         let ahead = |number: &SequenceNumber| {
             let of_shard = number.created_s == shard.created_s && number.shard_index == shard.id.0;
             let next = self.inner.store.status(shard.uid).map_or(0, |s| s.next);
-            number.put_s > self.inner.clock.now().seconds()
+            let now_s = self.inner.clock.now().seconds();
+            number.put_s > now_s
                 || (of_shard && number.counter >= next.max(1))
+                || (!of_shard && number.created_s > now_s)
         };
         match text.parse::<SequenceNumber>() {
             Ok(number) if !ahead(&number) => Ok(()),

@@ -6,7 +6,8 @@
 use millstream_storage::{ShardStatus, ShardStore};
 use millstream_types::{Millis, Scope, SequenceNumber, ShardId, ShardUid, StreamName, StreamUid};
 
-use crate::error::{IteratorError, RateExceeded, ReadFailure, ShardNotFound};
+use crate::error::store::ReadFailure;
+use crate::error::{IteratorError, RateExceeded, ShardNotFound};
 use crate::shard::Shard;
 use crate::stream::Stream;
 use crate::streams::Streams;
@@ -103,7 +104,8 @@ impl<S: ShardStore> Streams<S> {
             stream: name.clone(),
             account: scope.account.clone(),
         };
-        let stream = self.get(scope, name)?;
+        // AWS names the shard, too, when it is the stream that does not exist.
+        let stream = self.get(scope, name).map_err(|_absent| gone())?;
         let shard = stream.map.get(id).ok_or_else(gone)?;
         let status = self.inner.store.status(shard.uid).ok_or_else(gone)?;
         let number = match start {

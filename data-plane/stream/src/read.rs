@@ -7,7 +7,8 @@ use millstream_storage::{Read, ReadLimit, ShardStatus, ShardStore};
 use millstream_types::{Millis, Scope, SequenceNumber, StreamName, caps};
 
 use crate::amazon_time;
-use crate::error::{GetRecordsError, RateExceeded, ReadFailure, ShardNotFound};
+use crate::error::store::ReadFailure;
+use crate::error::{GetRecordsError, RateExceeded, ShardNotFound};
 use crate::iterator::Position;
 use crate::shard::Shard;
 use crate::stream::Stream;

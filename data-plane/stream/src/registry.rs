@@ -1,6 +1,6 @@
 //! The streams in memory: loaded from rows at the start, then changed after each durable change.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_storage::ShardStore;
@@ -13,7 +13,7 @@ use crate::stream::Stream;
 /// Streams by scope and name.
 #[derive(Default)]
 pub(crate) struct Registry {
-    scopes: HashMap<Scope, BTreeMap<StreamName, Arc<Stream>>>,
+    scopes: BTreeMap<Scope, BTreeMap<StreamName, Arc<Stream>>>,
 }
 
 impl Registry {

@@ -149,7 +149,7 @@ async fn unknown_streams_and_shards_are_refused<S: ShardStore>(bed: &Bed<S>) {
         (
             "none",
             "0",
-            "Stream none under account 000000000000 not found.",
+            "Shard shardId-000000000000 in stream none under account 000000000000 does not exist",
         ),
     ] {
         let start = StartingPosition::Latest;

@@ -1,8 +1,17 @@
 //! GetRecords: limits, how far behind, the end of a shard.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use millstream_storage::{Change, ShardStore};
+use millstream_clock::ManualClock;
+use millstream_storage::memory::MemoryStore;
+use millstream_storage::{
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardStatus,
+    ShardStore, StoreError,
+};
 use millstream_stream::{Kind, SettingsChange, StartingPosition};
+use millstream_types::{Millis, ShardUid};
+use parking_lot::Mutex;
 
 use crate::bed::{Bed, START, entry, name, over_stores, payloads, scope};
 
@@ -179,4 +188,94 @@ async fn counters_count_what_was_read<S: ShardStore>(bed: &Bed<S>) {
     assert_eq!(counters.outgoing_bytes.get(), 5);
     assert_eq!(counters.get_records.successes.get(), 1);
     assert_eq!(stream.map().shards()[0].counters.outgoing_bytes.get(), 5);
+}
+
+/// A store whose reads fail as a test orders.
+struct FailingReads {
+    store: MemoryStore,
+    failure: Mutex<Option<ReadError>>,
+}
+
+impl ShardStore for FailingReads {
+    async fn append(
+        &self,
+        appends: Vec<Append>,
+    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+        self.store.append(appends).await
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        self.store.apply(changes).await
+    }
+
+    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
+        let failure = self.failure.lock().clone();
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.store.read(shard, from, limit).await,
+        }
+    }
+
+    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
+        let failure = self.failure.lock().clone();
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.store.number_at(shard, time).await,
+        }
+    }
+
+    async fn wait_past(&self, shard: ShardUid, number: u64) {
+        self.store.wait_past(shard, number).await;
+    }
+
+    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+        self.store.status(shard)
+    }
+
+    fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        self.store.rows(prefix)
+    }
+
+    fn retention_now(&self) -> Option<Millis> {
+        self.store.retention_now()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_read_throttles_or_fails_the_call() {
+    let clock = Arc::new(ManualClock::new(START));
+    let store = Arc::new(FailingReads {
+        store: MemoryStore::new(clock.clone()),
+        failure: Mutex::new(None),
+    });
+    let bed = Bed::over(Arc::clone(&store), clock);
+    let stream = bed.create("flights", 1).await;
+    bed.put("flights", "a").await;
+    let iterator = bed.iterator("flights", StartingPosition::TrimHorizon).await;
+    let corrupt = ReadError::Corrupt {
+        file: "seg/x".to_owned(),
+        offset: 1,
+    };
+    for (failure, kind) in [
+        (ReadError::Overloaded, Kind::Throttled),
+        (ReadError::NoShard, Kind::NotFound),
+        (corrupt, Kind::Internal),
+        (ReadError::Io("no".to_owned()), Kind::Internal),
+    ] {
+        *store.failure.lock() = Some(failure.clone());
+        let read = bed
+            .streams
+            .get_records(&scope(), None, &iterator, None)
+            .await;
+        assert_eq!(read.expect_err("ordered").kind(), kind, "{failure:?}");
+        let at = StartingPosition::AtTimestamp(START);
+        let given = bed
+            .streams
+            .iterator(&scope(), &name("flights"), "0", at)
+            .await;
+        assert_eq!(given.expect_err("ordered").kind(), kind, "{failure:?}");
+    }
+    assert_eq!(stream.counters().read_throttled.get(), 1);
+    *store.failure.lock() = None;
+    assert_eq!(payloads(&bed.get(&iterator).await), ["a"]);
 }
