@@ -7,6 +7,8 @@ pub(crate) mod checkpoint;
 pub(crate) mod current;
 pub(crate) mod entry;
 pub(crate) mod frame;
+#[cfg(test)]
+mod golden;
 pub(crate) mod segment;
 
 /// Why bytes are not of the format they should be of.

@@ -70,6 +70,13 @@ pub(crate) fn open<D: Disk>(
     make_directories(disk.as_ref())?;
     let found = find(disk.as_ref())?;
     report(&found);
+    if found.checkpoint_number > 0 {
+        // after a kill its name may stand in the page cache only, and what it no longer needs is
+        // removed from here on
+        let dir = Path::new(layout::CHECKPOINTS);
+        disk.sync_dir(dir, SyncPoint::CheckpointDir)
+            .map_err(|error| OpenError::io("syncing", dir, error))?;
+    }
     let persisted = (found.checkpoint_number > 0).then_some(found.checkpoint.wall);
     let shared = Arc::new(Shared::new(Arc::clone(&disk), options, clock, persisted));
     cut_segments(disk.as_ref(), &found.checkpoint)?;

@@ -23,8 +23,7 @@ type Edit = Vec<(String, Option<Inode>)>;
 pub(super) struct Directory {
     cached: BTreeMap<String, Inode>,
     durable: BTreeMap<String, Inode>,
-    /// Edits since the last sync, in order. A failed sync takes edits out of here without making
-    /// them durable.
+    /// Edits since the last sync, in order.
     unsynced: Vec<Edit>,
 }
 
@@ -52,9 +51,12 @@ impl Directory {
         self.keep(self.unsynced.len());
     }
 
-    /// A sync that fails: a prefix arrives, and all is clean afterwards.
+    /// A sync that fails: a prefix arrives. The rest stays unsynced: a file system that cannot
+    /// write its directories never calls them clean, as it does with the pages of files.
     pub(super) fn fail_sync(&mut self, dice: &Dice) {
-        self.keep(dice.index(self.unsynced.len() + 1));
+        let rest = self.unsynced.split_off(dice.index(self.unsynced.len() + 1));
+        self.sync();
+        self.unsynced = rest;
     }
 
     /// What is left after the power was gone.
