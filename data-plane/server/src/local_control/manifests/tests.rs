@@ -1,16 +1,29 @@
 use std::fs;
 
 use millstream_types::ShardMetric;
+use tempfile::TempDir;
 
 use super::*;
 
-/// What a file with this text holds.
-fn read_text(text: &str) -> Result<Vec<Manifest>, String> {
+/// A folder with one file of this text.
+fn file_of(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("streams.yaml");
     fs::write(&file, text).expect("a file");
-    let shown = file.display().to_string();
-    read(&file).map_err(|error| error.to_string().replace(&shown, "F"))
+    (folder, file)
+}
+
+/// What a file with this text holds.
+fn manifests(text: &str) -> Vec<Manifest> {
+    let (_folder, file) = file_of(text);
+    read(&file).expect("manifests")
+}
+
+/// Why a file with this text, called F, is refused.
+fn refusal(text: &str) -> String {
+    let (_folder, file) = file_of(text);
+    let error = read(&file).expect_err("a manifest that is refused");
+    error.to_string().replace(&file.display().to_string(), "F")
 }
 
 fn stream(name: &str, spec: &str) -> String {
@@ -29,7 +42,7 @@ fn every_field_of_a_manifest_is_taken() {
                 maxRecordSizeInKiB: 2048, tags: {team: data}, shardLevelMetrics: [OutgoingBytes], \
                 pool: fast, deletionPolicy: Retain, \
                 adoptStreamId: 0123456789abcdef0123456789abcdef}";
-    let manifests = read_text(&stream("flights", spec)).expect("a manifest");
+    let manifests = manifests(&stream("flights", spec));
     let mut metrics = ShardMetrics::default();
     metrics.insert(ShardMetric::OutgoingBytes);
     let expected = StreamSpec {
@@ -50,7 +63,7 @@ fn every_field_of_a_manifest_is_taken() {
 
 #[test]
 fn absent_fields_have_their_defaults() {
-    let manifests = read_text(&stream("flights", "{}")).expect("a manifest");
+    let manifests = manifests(&stream("flights", "{}"));
     assert_eq!(
         manifests[0].spec,
         StreamSpec::new("flights".parse().expect("a name"))
@@ -66,7 +79,7 @@ fn documents_empty_ones_lists_and_foreign_kinds_are_read() {
          spec: {{}}\n---\napiVersion: v1\nkind: List\n",
         stream("a", "{}")
     );
-    let manifests = read_text(&text).expect("manifests");
+    let manifests = manifests(&text);
     assert_eq!(names(&manifests), ["a", "b"]);
     assert!(
         manifests[1].source.ends_with("document 5, item 2"),
@@ -138,7 +151,7 @@ fn what_is_refused_is_named_with_its_place_and_its_fix() {
             "; spec.pool",
         ),
     ] {
-        let error = read_text(&text).expect_err(expected);
+        let error = refusal(&text);
         assert!(
             error.contains(expected),
             "{error:?} does not contain {expected:?}"
