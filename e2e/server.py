@@ -20,7 +20,13 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
 STOP_SECONDS = 40
-EXPORTS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+EXPORTS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+)
 
 
 class NotReady(Exception):

@@ -42,7 +42,8 @@ def awscli():
 def javascript():
     command, modules = bring.node_modules()
     script = str(HERE / "javascript" / "streams.mjs")
-    return Client([*command, script], version="2", NODE_MODULES_AT=str(modules))
+    environment = {"NODE_MODULES_AT": str(modules), "NODE_NO_WARNINGS": "1"}
+    return Client([*command, script], version="2", **environment)
 
 
 def rust():

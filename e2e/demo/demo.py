@@ -38,7 +38,7 @@ FIRST_KILL_AT = 0.4
 KILLS_TRIED = 5
 DEADLINE_SECONDS = 1200
 STOP_SECONDS = 30
-PROGRESS_SECONDS = 0.2 if sys.stdout.isatty() else 5.0
+PROGRESS_SECONDS = 0.2 if sys.stdout.isatty() else 2.0
 
 
 class Failed(Exception):
@@ -84,14 +84,15 @@ class Demo:
 
     def watch(self, threads, what, count, until=lambda: False):
         """Shows progress until the threads end or `until` holds."""
-        total, begin, shown = len(self.rows), time.monotonic(), 0.0
-        first = count()
+        total, begin, first = len(self.rows), time.monotonic(), count()
+        shown = begin
         while any(thread.is_alive() for thread in threads) and not until():
             self.raise_failures()
             now = time.monotonic()
             if now - shown >= PROGRESS_SECONDS:
                 rate = (count() - first) / max(now - begin, 0.001)
-                progress(f"{what} {count() / total:4.0%}  {count():,} of {total:,}  {rate:,.0f}/s")
+                share = min(count() / total, 1.0)
+                progress(f"{what} {share:4.0%}  {count():,} of {total:,}  {rate:,.0f}/s")
                 shown = now
             time.sleep(0.005)
         progress_end()

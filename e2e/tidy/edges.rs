@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("stream", &["types", "clock", "storage"]),
     (
         "gateway",
-        &["types", "clock", "control", "protocol", "stream"],
+        &["types", "clock", "control", "chassis", "protocol", "stream"],
     ),
     ("chassis", &["types", "clock", "control"]),
     (
@@ -38,6 +38,9 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         ],
     ),
 ];
+
+/// What tests may use beyond that: a store to serve from.
+const ALLOWED_IN_TESTS: [(&str, &str); 1] = [("gateway", "storage")];
 
 /// Heavy libraries and the only crates that may name them.
 const HEAVY: [(&str, &[&str]); 3] = [
@@ -94,9 +97,10 @@ pub(crate) fn faults(metadata: &Value) -> Vec<String> {
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let target = dependency["name"].as_str().unwrap_or_default();
-            let test_kit = dependency["kind"] == "dev" && target == full_name;
+            let for_tests = |ours| ours == name || ALLOWED_IN_TESTS.contains(&(name, ours));
+            let in_tests = dependency["kind"] == "dev";
             let forbidden = match target.strip_prefix(PREFIX) {
-                Some(ours) => !allowed.contains(&ours) && !test_kit,
+                Some(ours) => !allowed.contains(&ours) && !(in_tests && for_tests(ours)),
                 None => HEAVY
                     .iter()
                     .any(|(heavy, may)| *heavy == target && !may.contains(&name)),
