@@ -1,0 +1,9 @@
+//! The gateway over sockets, with streams in memory behind it.
+
+mod budgets;
+mod client;
+mod drain;
+mod fixture;
+mod protocols;
+mod slow;
+mod wire;
