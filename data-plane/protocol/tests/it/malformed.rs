@@ -45,7 +45,7 @@ fn there_are_rows_for_every_operation_and_class() {
     let mut names = std::collections::BTreeSet::new();
     for row in &rows {
         *counts.entry((&row.operation, &row.class)).or_default() += 1;
-        assert!(names.insert(&row.name), "twice: {}", row.name);
+        assert!(names.insert(row.title()), "twice: {}", row.title());
     }
     for operation in Operation::ALL {
         let of_class = |class| counts.get(&(operation.name(), class)).copied().unwrap_or(0);
@@ -80,7 +80,7 @@ fn malformed_requests_are_answered_as_on_aws() {
     let mut wrong = Vec::new();
     for row in rows.iter().filter(|row| !row.needs_server) {
         let Some(reply) = answer(row) else {
-            wrong.push(format!("{}: no error", row.name));
+            wrong.push(format!("{}: no error", row.title()));
             continue;
         };
         let found = (
@@ -96,7 +96,7 @@ fn malformed_requests_are_answered_as_on_aws() {
         if found != wanted {
             wrong.push(format!(
                 "{}\n  wanted {wanted:?}\n  found  {found:?}",
-                row.name
+                row.title()
             ));
         }
     }
@@ -111,6 +111,6 @@ fn malformed_requests_are_answered_as_on_aws() {
 #[test]
 fn rows_for_a_server_are_good_until_they_reach_it() {
     for row in rows().iter().filter(|row| row.needs_server) {
-        assert_eq!(answer(row), None, "{}", row.name);
+        assert_eq!(answer(row), None, "{}", row.title());
     }
 }

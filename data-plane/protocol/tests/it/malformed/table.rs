@@ -18,7 +18,7 @@ pub(crate) const CLASSES: [&str; 5] = ["target", "content-type", "json", "constr
 /// One row.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Operation and name, for messages of tests.
+    /// What is malformed.
     pub(crate) name: String,
     /// The operation.
     pub(crate) operation: String,
@@ -43,6 +43,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Operation and name, for messages of tests.
+    pub(crate) fn title(&self) -> String {
+        format!("{}: {}", self.operation, self.name)
+    }
+
     /// Whether no public source has the answer.
     pub(crate) fn is_guess(&self) -> bool {
         self.source.starts_with("guess")
@@ -109,7 +114,7 @@ fn read_row(operation: &str, row: &Map<String, Value>) -> Row {
     let message = text("message").map(|message| expand(&message));
     let (answer_type, answer) = answer(&form, &needed("type"), message.as_deref());
     Row {
-        name: format!("{operation}: {}", needed("name")),
+        name: needed("name"),
         operation: operation.to_owned(),
         needs_server: text("stage").is_some_and(|stage| stage == "server"),
         content_type: or_usual("content_type", "application/x-amz-json-1.1".to_owned()),
