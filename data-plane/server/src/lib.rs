@@ -9,6 +9,7 @@ pub mod failure;
 pub mod local_control;
 pub mod server_command;
 pub mod start;
+pub mod storage_tool;
 
 pub use failure::Failure;
 pub use start::{Running, start};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use millstream_server::server_command;
+use millstream_server::{server_command, storage_tool};
 
 fn main() -> ExitCode {
     let program = Command::new("millstream")
@@ -11,9 +11,11 @@ fn main() -> ExitCode {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(server_command::command());
+        .subcommand(server_command::command())
+        .subcommand(storage_tool::command());
     match program.get_matches().subcommand() {
         Some((server_command::NAME, flags)) => server_command::run(flags),
+        Some((storage_tool::NAME, flags)) => storage_tool::run(flags),
         _ => ExitCode::from(2),
     }
 }

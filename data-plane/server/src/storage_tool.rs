@@ -1,20 +1,26 @@
 //! `millstream storage`: look at, check, repair and copy a data directory that no server has open.
 //! Parses and prints; the work is done by [`millstream_storage::volume::tools`].
 
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand};
 use millstream_clock::SystemEntropy;
 use millstream_storage::volume::{OpenError, tools};
 
-use crate::exit;
+use crate::Failure;
 
-/// What to do with a data directory.
-#[derive(Debug, Args)]
-pub struct StorageArgs {
-    #[command(subcommand)]
-    command: StorageCommand,
+/// The name of the subcommand.
+pub const NAME: &str = "storage";
+
+/// The subcommands and their flags.
+#[must_use]
+pub fn command() -> Command {
+    let about = "Looks at, checks, repairs or copies a data directory that no server has open";
+    StorageCommand::augment_subcommands(Command::new(NAME).about(about))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,31 +60,34 @@ struct DataDir {
     data_dir: PathBuf,
 }
 
-/// Does it; the answer is the exit code of the process: 0, 2 (arguments), 3 (in use), 4 (corrupt)
-/// or 5 (I/O).
+/// Does it; the exit code is 0, 2 (arguments), 3 (in use), 4 (corrupt) or 5 (I/O).
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the command line's own messages")]
-pub fn run(args: StorageArgs) -> u8 {
-    let mut out = std::io::stdout().lock();
-    match execute(args.command, &mut out) {
-        Ok(()) => exit::OK,
+pub fn run(flags: &ArgMatches) -> ExitCode {
+    let command = match StorageCommand::from_arg_matches(flags) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    match execute(command, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("millstream storage: {error}");
-            if let OpenError::Corrupt { lsn, .. } = &error
-                && *lsn > 0
-            {
-                eprintln!(
-                    "copy the directory, then see docs/guides/operating.md; \
-                     to give up everything from here on: \
-                     millstream storage repair --accept-loss-after {lsn}"
-                );
-            }
-            exit::of_open_error(&error)
+            let written = writeln!(io::stderr(), "millstream storage: {}", advice(&error));
+            drop(written);
+            ExitCode::from(Failure::Open(error).exit_code())
         },
     }
 }
 
-fn execute(command: StorageCommand, out: &mut dyn std::io::Write) -> Result<(), OpenError> {
+fn advice(error: &OpenError) -> String {
+    match error {
+        OpenError::Corrupt { lsn, .. } if *lsn > 0 => format!(
+            "{error}\ncopy the directory first; to give up everything from here on: \
+             millstream storage repair --accept-loss-after {lsn}"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+fn execute(command: StorageCommand, out: &mut dyn Write) -> Result<(), OpenError> {
     let line = match command {
         StorageCommand::Verify { from } => {
             let found = tools::verify(&from.data_dir)?;
