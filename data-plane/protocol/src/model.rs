@@ -64,3 +64,16 @@ impl<'a> Structure<'a> {
         self.0.extend(value.map(|value| (name, value)));
     }
 }
+
+/// Most bytes of one value that an answer shows; AWS's own bound is not known.
+const SHOWN_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// The part of a text that an answer shows.
+fn cut(text: &str) -> &str {
+    let mut end = SHOWN_VALUE_BYTES_MAX.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end)
+        .expect("a character boundary within the text")
+}

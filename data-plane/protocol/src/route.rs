@@ -108,3 +108,108 @@ fn split_target(target: &str) -> (&str, &str) {
         parts.next().unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::MODEL;
+
+    fn head<'a>(content_type: Option<&'a str>, target: Option<&'a str>) -> Head<'a> {
+        Head {
+            method: "POST",
+            content_type,
+            target,
+        }
+    }
+
+    #[test]
+    fn a_known_operation_in_aws_json_is_let_through() {
+        for content_type in [AMZ_JSON, "   application/x-amz-json-1.1   ;whatever"] {
+            let head = head(Some(content_type), Some("Kinesis_20131202.ListStreams"));
+            // The body is read later: nothing more of it is known here than that it is there.
+            assert_eq!(route(head, b"hello"), Ok(Operation::ListStreams));
+        }
+    }
+
+    #[test]
+    fn other_methods_are_denied() {
+        // kinesalite test/connection.js: GET, PUT, DELETE
+        for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
+            let head = Head {
+                method,
+                ..head(Some(AMZ_JSON), Some("Kinesis_20131202.ListStreams"))
+            };
+            let denied = Reply::xml(403, "AccessDeniedException", Some(NO_OPERATION));
+            assert_eq!(route(head, b"{}"), Err(denied), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_says_nothing_about_itself_is_denied() {
+        // kinesalite test/connection.js: body and no Content-Type
+        let denied = Reply::xml(403, "AccessDeniedException", Some(NO_OPERATION));
+        assert_eq!(
+            denied.body,
+            "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be \
+             authorized</Message>\n</AccessDeniedException>\n"
+        );
+        assert_eq!(route(head(None, None), b"{}"), Err(denied));
+    }
+
+    #[test]
+    fn nothing_at_all_is_an_unknown_operation_in_cbor() {
+        // kinesalite test/connection.js: POST with no body
+        let unknown = ServiceError::bare(ErrorCode::UnknownOperation);
+        assert_eq!(
+            route(head(None, None), b""),
+            Err(Reply::bare_cbor(&unknown))
+        );
+        assert_eq!(
+            route(head(Some(AMZ_JSON), None), b""),
+            Err(Reply::error(&unknown))
+        );
+    }
+
+    #[test]
+    fn operations_of_the_model_that_are_not_implemented_are_unknown() {
+        let unknown = Reply::error(&ServiceError::bare(ErrorCode::UnknownOperation));
+        let mut implemented = 0;
+        for name in MODEL.operations.keys() {
+            let target = format!("{TARGET_PREFIX}.{name}");
+            match route(head(Some(AMZ_JSON), Some(&target)), b"{}") {
+                Ok(operation) => {
+                    assert_eq!(operation.name(), name);
+                    implemented += 1;
+                },
+                Err(reply) => assert_eq!(reply, unknown, "{name}"),
+            }
+        }
+        assert_eq!(implemented, Operation::ALL.len());
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_counts_before_credentials() {
+        // kinesalite test/connection.js: non-JSON body, no auth
+        let error = ServiceError::new(ErrorCode::MissingAuthenticationToken, "Missing");
+        let no_json = ServiceError::bare(ErrorCode::Serialization);
+        assert_eq!(rejected(&error, b"hello"), Reply::error(&no_json));
+        assert_eq!(rejected(&error, b"{}"), Reply::error(&error));
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_routed_or_answered(
+            method in "[A-Z]{0,7}|POST", content_type: Option<String>, target: Option<String>,
+            body: Vec<u8>,
+        ) {
+            let head = Head {
+                method: &method,
+                content_type: content_type.as_deref(),
+                target: target.as_deref(),
+            };
+            let _unused = route(head, &body);
+        }
+    }
+}

@@ -9,14 +9,11 @@
 use std::fmt::Write as _;
 
 use super::digest::{MODEL, Shape, ShapeType};
-use super::{Structure, Value};
+use super::{Structure, Value, cut};
 use crate::error::{ErrorCode, ServiceError};
 
 /// Most broken constraints that one answer names.
 const SHOWN_ERRORS_MAX: usize = 10;
-/// Most bytes of one value that an answer shows; AWS's own bound is not known.
-const SHOWN_VALUE_BYTES_MAX: usize = 16 * 1024;
-
 /// The order in which members were seen to be named, by structure; others follow in the model's
 /// order. Since 2019 AWS's order varies from answer to answer (kinesalite commit 0c52a1e).
 const RECORDED_ORDER: &[(&str, &[&str])] = &[
@@ -346,16 +343,6 @@ fn scalar(value: Option<&Value<'_>>) -> String {
             String::new()
         },
     }
-}
-
-/// The part of a text that an answer shows.
-fn cut(text: &str) -> &str {
-    let mut end = SHOWN_VALUE_BYTES_MAX.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end)
-        .expect("a character boundary within the text")
 }
 
 fn join(path: &str, member: &str) -> String {

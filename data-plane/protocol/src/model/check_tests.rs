@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::read;
+use super::super::{SHOWN_VALUE_BYTES_MAX, read};
 use super::*;
 use crate::document::Document;
 

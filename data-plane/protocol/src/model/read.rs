@@ -6,7 +6,7 @@
 use millstream_types::Millis;
 
 use super::digest::{MODEL, Shape, ShapeType};
-use super::{Structure, Value};
+use super::{Structure, Value, cut};
 use crate::document::Document;
 use crate::error::ServiceError;
 
@@ -108,7 +108,8 @@ fn boolean(text: &str) -> Result<bool, ServiceError> {
         "TRUE" | "YES" | "1" => Ok(true),
         "FALSE" | "NO" | "0" => Ok(false),
         _ => Err(ServiceError::serialization(format!(
-            "'{upper}' can not be converted to an Boolean"
+            "'{}' can not be converted to an Boolean",
+            cut(&upper)
         ))),
     }
 }
@@ -145,8 +146,10 @@ fn time(seconds: f64) -> Millis {
 /// Bytes of strict base64: padded, nothing but the alphabet, no stray bits at the end.
 fn blob(text: &str) -> Result<Vec<u8>, ServiceError> {
     base64_simd::STANDARD.decode_to_vec(text).map_err(|_| {
-        let reason = blob_reason(text);
-        ServiceError::serialization(format!("'{text}' can not be converted to a Blob: {reason}"))
+        let (shown, reason) = (cut(text), blob_reason(text));
+        ServiceError::serialization(format!(
+            "'{shown}' can not be converted to a Blob: {reason}"
+        ))
     })
 }
 
@@ -253,6 +256,12 @@ mod tests {
         assert_eq!(time(-3.0), Millis(0));
         assert_eq!(whole(-3), Millis(0));
         assert_eq!(whole(7), Millis(7000));
+    }
+
+    #[test]
+    fn a_long_text_is_shown_in_part() {
+        let error = blob(&"?".repeat(1 << 20)).expect_err("no base64");
+        assert!(error.to_string().len() < 20_000);
     }
 
     #[test]
