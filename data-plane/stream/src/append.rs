@@ -96,7 +96,7 @@ impl<S: ShardStore> Streams<S> {
         check_size(stream, 1, &entry)?;
         let shard = stream.map.route(entry.hash_key());
         if let Some(number) = ordering {
-            self.check_ordering(stream, shard, number)?;
+            self.check_ordering(stream, number)?;
         }
         let data_bytes = entry.data.len() as u64;
         let append = Append {
@@ -127,25 +127,23 @@ impl<S: ShardStore> Streams<S> {
         }
     }
 
-    /// Refuses what cannot be a number that was given before. A number of another shard is
-    /// allowed, as on AWS: AWS's own example passes the number of the record before, whatever its
-    /// partition key.
-    fn check_ordering(
-        &self,
-        stream: &Stream,
-        shard: &Shard,
-        text: &str,
-    ) -> Result<(), PutRecordError> {
-        let ahead = |number: &SequenceNumber| {
-            let of_shard = number.created_s == shard.created_s && number.shard_index == shard.id.0;
-            let next = self.inner.store.status(shard.uid).map_or(0, |s| s.next);
-            let now_s = self.inner.clock.now().seconds();
-            number.put_s > now_s
-                || (of_shard && number.counter >= next.max(1))
-                || (!of_shard && number.created_s > now_s)
+    /// Refuses what cannot be a number that was given before. A number of another shard or stream
+    /// is allowed, as on AWS: AWS's own example passes the number of the record before, whatever
+    /// its partition key.
+    fn check_ordering(&self, stream: &Stream, text: &str) -> Result<(), PutRecordError> {
+        let given_before = |number: &SequenceNumber| {
+            let shard = stream.map.get(ShardId(number.shard_index));
+            match shard.filter(|shard| shard.created_s == number.created_s) {
+                // The clock may have been set back since: the counter is what counts.
+                Some(shard) => {
+                    let next = self.inner.store.status(shard.uid).map_or(1, |s| s.next);
+                    number.counter < next
+                },
+                None => number.put_s <= self.inner.clock.now().seconds(),
+            }
         };
         match text.parse::<SequenceNumber>() {
-            Ok(number) if !ahead(&number) => Ok(()),
+            Ok(number) if given_before(&number) => Ok(()),
             _ => Err(PutRecordError::Ordering {
                 number: text.to_owned(),
                 stream: stream.name.clone(),

@@ -133,7 +133,8 @@ impl<S: ShardStore> Streams<S> {
         status: ShardStatus,
         time: Millis,
     ) -> Result<u64, IteratorError> {
-        let now = self.inner.clock.now();
+        // Records may be ahead of a clock that was set back: their times are no future.
+        let now = self.inner.clock.now().max(status.last_arrival);
         if time > now {
             return Err(IteratorError::TimestampAhead {
                 timestamp: time.0,

@@ -187,9 +187,16 @@ async fn ordering_takes_numbers_given_before_and_nothing_else<S: ShardStore>(bed
         "AWS takes another shard's number"
     );
     let future = SequenceNumber {
+        created_s: given.created_s - 1,
         put_s: given.put_s + 1,
         ..given
     };
+    bed.clock.jump_to(START.minus(60_000));
+    assert!(
+        put(0, &given.to_string()).await.is_ok(),
+        "the clock was set back"
+    );
+    bed.clock.jump_to(START);
     let unknown = SequenceNumber {
         counter: given.counter + 5,
         ..given

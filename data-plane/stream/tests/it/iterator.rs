@@ -13,6 +13,7 @@ over_stores! {
     a_number_that_is_not_of_the_shard_is_refused
     unknown_streams_and_shards_are_refused
     a_time_ahead_of_the_clock_is_refused
+    the_time_of_a_record_is_taken_after_the_clock_was_set_back
     an_iterator_is_opaque_short_and_bound_to_its_scope
     an_iterator_expires_after_five_minutes
     an_iterator_of_another_stream_than_named_is_refused
@@ -245,4 +246,15 @@ async fn an_iterator_of_another_stream_than_named_is_refused<S: ShardStore>(bed:
         .get_records(&scope(), Some(&other), &iterator, None)
         .await;
     assert_eq!(read.expect_err("of another stream").kind(), Kind::Invalid);
+}
+
+async fn the_time_of_a_record_is_taken_after_the_clock_was_set_back<S: ShardStore>(bed: &Bed<S>) {
+    bed.create("flights", 1).await;
+    for data in ["a", "b"] {
+        bed.clock.advance(1_000);
+        bed.put("flights", data).await;
+    }
+    bed.clock.jump_to(START);
+    let start = StartingPosition::AtTimestamp(START.plus(2_000));
+    assert_eq!(bed.payloads("flights", start).await, ["b"]);
 }

@@ -1,5 +1,6 @@
 //! Creating, changing and deleting streams.
 
+use std::future::Future as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -388,4 +389,24 @@ async fn streams_and_records_outlive_the_process_on_files() {
             put.sequence_number.counter + 1
         );
     }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_the_stream_served() {
+    let bed = bed::memory();
+    {
+        let scope = scope();
+        let mut creating = Box::pin(bed.streams.create(&scope, new_stream("flights", 1)));
+        let first_poll = std::future::poll_fn(|context| {
+            let pending = creating.as_mut().poll(context).is_pending();
+            std::task::Poll::Ready(pending)
+        });
+        assert!(first_poll.await, "the store has not answered yet");
+    }
+    while bed.store.rows(b"ds/stream/").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+    let stream = bed.streams.get(&scope(), &name("flights"));
+    assert_eq!(stream.expect("served").open_shard_count(), 1);
 }
