@@ -143,10 +143,14 @@ impl SinkShard {
             after.last = batch.header.last();
             after.last_arrival = batch.header.arrival;
         }
-        segment
-            .file
-            .write_at(&slices, meta.len)
-            .map_err(|error| StepError::new("writing", &path, error))?;
+        if let Err(error) = segment.file.write_at(&slices, meta.len) {
+            if meta.len == segment::HEADER_BYTES as u64 {
+                // without a batch it is no segment: it must be neither sealed nor trimmed
+                self.state.segments.pop();
+                shared.files.forget(uid, meta.first);
+            }
+            return Err(StepError::new("writing", &path, error));
+        }
         let mut offset = meta.len;
         for batch in &self.pending[..slices.len()] {
             segment.note(batch.header.first, offset, batch.header.arrival);

@@ -56,10 +56,10 @@ fn a_full_disk_loses_nothing_and_is_written_again_once_there_is_space() {
         world.disk.set_capacity(Some(world.disk.allocated() + room));
         for _ in 0..3 {
             let steps = world.dice.below(150);
-            if world.steps(steps).is_err() {
-                panic!("seed {seed}: a full disk ended the engine");
+            if let Err(stopped) = world.steps(steps) {
+                panic!("seed {seed}: a full disk ended the engine: {}", stopped.0);
             }
-            refused_somewhere |= world.engine().counters().refused_no_space > 0;
+            refused_somewhere |= world.refused > 0;
             world.verify().expect("reads go on");
             let crash = world.any_crash();
             world.crash(crash);

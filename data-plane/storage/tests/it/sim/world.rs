@@ -9,7 +9,7 @@ use millstream_storage::disk::sim::{Crash, SimDisk};
 use millstream_storage::history::{AppendId, Seen};
 use millstream_storage::testkit::Dice;
 use millstream_storage::volume::stepped::{Step, StepReply, SteppedEngine};
-use millstream_storage::volume::{OpenError, Options};
+use millstream_storage::volume::{Fatal, OpenError, Options};
 use millstream_storage::{Append, ApplyError, Change, ReadError, ReadLimit, StoreError};
 use millstream_types::{Millis, ShardUid};
 
@@ -45,7 +45,13 @@ pub(crate) fn options() -> Options {
 
 /// The engine has stopped: the disk crashed or answered an error.
 #[derive(Debug)]
-pub(crate) struct Stopped;
+pub(crate) struct Stopped(pub(crate) String);
+
+impl From<Fatal> for Stopped {
+    fn from(fatal: Fatal) -> Self {
+        Self(fatal.to_string())
+    }
+}
 
 /// How an opening ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +73,8 @@ pub(crate) struct World {
     pub(crate) engine: Option<SteppedEngine<SimDisk>>,
     /// Whether refusals for lack of space are part of the run.
     pub(crate) may_be_full: bool,
+    /// Requests that were refused for lack of space.
+    pub(crate) refused: u64,
 }
 
 /// A request that was sent, with what is to be noted about its answer.
@@ -94,6 +102,7 @@ impl World {
             book: Book::default(),
             engine: None,
             may_be_full: false,
+            refused: 0,
         }
     }
 
@@ -109,6 +118,7 @@ impl World {
             book: self.book.clone(),
             engine: None,
             may_be_full: self.may_be_full,
+            refused: 0,
         }
     }
 
@@ -178,14 +188,18 @@ impl World {
     pub(crate) fn step(&mut self) -> Result<(), Stopped> {
         match self.dice.below(100) {
             0..45 => self.commit(),
-            45..60 => self.engine().sink_round().map(drop).map_err(|_| Stopped),
+            45..60 => self.engine().sink_round().map(drop).map_err(Stopped::from),
             60..72 => self
                 .engine()
                 .checkpoint_step()
                 .map(drop)
-                .map_err(|_| Stopped),
-            72..80 => self.engine().prepare_file().map(drop).map_err(|_| Stopped),
-            80..83 => self.engine().idle_seal().map_err(|_| Stopped),
+                .map_err(Stopped::from),
+            72..80 => self
+                .engine()
+                .prepare_file()
+                .map(drop)
+                .map_err(Stopped::from),
+            80..83 => self.engine().idle_seal().map_err(Stopped::from),
             83..95 => self.read_some(),
             _ => {
                 let ms = self.dice.below(1_000_000);
@@ -207,7 +221,7 @@ impl World {
             steps.push(step);
             sent.push(note);
         }
-        let replies = self.engine().commit(steps).map_err(|_| Stopped)?;
+        let replies = self.engine().commit(steps).map_err(Stopped::from)?;
         assert_eq!(replies.len(), sent.len());
         for (reply, sent) in replies.into_iter().zip(sent) {
             self.note(reply, sent);
@@ -325,7 +339,8 @@ impl World {
         }
     }
 
-    fn expect_full(&self, error: StoreError) {
+    fn expect_full(&mut self, error: StoreError) {
+        self.refused += 1;
         let expected = self.may_be_full && error == StoreError::NoSpace;
         assert!(
             expected,
@@ -396,7 +411,7 @@ impl World {
 
     fn read_failed(&mut self, uid: ShardUid, error: &ReadError) -> Result<(), Stopped> {
         if self.disk.is_crashed() {
-            return Err(Stopped);
+            return Err(Stopped("the disk crashed in a read".to_owned()));
         }
         match error {
             // ordered errors of the disk: the client tries again some time
