@@ -6,29 +6,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Smaller buffers are left to the allocator.
 const POOLED_BYTES_MIN: usize = 64 * 1024;
 /// Larger buffers are not kept.
 const POOLED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most buffers of one size that are kept.
-const KEPT_PER_SIZE: usize = 8;
+/// Most bytes of buffers that a pool keeps for use again.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const SIZES: usize = 8;
 
 /// Buffers by size: powers of two from 64 KiB to 8 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     kept: [Mutex<Vec<Vec<u8>>>; SIZES],
+    /// Bytes that are kept.
+    kept_bytes: AtomicUsize,
     /// Bytes that are out: taken and not yet dropped.
     out: AtomicUsize,
+    /// Woken when a buffer comes back.
+    pub(crate) returned: Notify,
 }
 
 impl BufferPool {
     /// A buffer that can hold `capacity` bytes without growing; what is in it is left over.
     pub(crate) fn take(self: &Arc<Self>, capacity: usize) -> PooledBuffer {
-        let bytes = size_index(capacity)
-            .and_then(|index| self.kept[index].lock().pop())
-            .unwrap_or_else(|| Vec::with_capacity(rounded(capacity)));
+        let kept = size_index(capacity).and_then(|index| self.kept[index].lock().pop());
+        if let Some(bytes) = &kept {
+            self.kept_bytes
+                .fetch_sub(bytes.capacity(), Ordering::Relaxed);
+        }
+        let bytes = kept.unwrap_or_else(|| Vec::with_capacity(rounded(capacity)));
         self.out.fetch_add(bytes.capacity(), Ordering::Relaxed);
         PooledBuffer {
             counted: bytes.capacity(),
@@ -82,11 +90,14 @@ impl Drop for PooledBuffer {
         if capacity.is_power_of_two()
             && let Some(index) = size_index(capacity)
         {
-            let mut kept = self.pool.kept[index].lock();
-            if kept.len() < KEPT_PER_SIZE {
-                kept.push(bytes);
+            let before = self.pool.kept_bytes.fetch_add(capacity, Ordering::Relaxed);
+            if before + capacity <= KEPT_BYTES_MAX {
+                self.pool.kept[index].lock().push(bytes);
+            } else {
+                self.pool.kept_bytes.fetch_sub(capacity, Ordering::Relaxed);
             }
         }
+        self.pool.returned.notify_waiters();
     }
 }
 
@@ -123,6 +134,17 @@ mod tests {
         drop(slice);
         assert_eq!(pool.out(), 0);
         assert_eq!(pool.take(131_072).bytes.as_ptr(), at);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let pool = Arc::new(BufferPool::default());
+        let taken: Vec<PooledBuffer> = (0..5).map(|_| pool.take(POOLED_BYTES_MAX)).collect();
+        drop(taken);
+        assert_eq!(
+            pool.kept[SIZES - 1].lock().len(),
+            KEPT_BYTES_MAX / POOLED_BYTES_MAX
+        );
     }
 
     #[test]

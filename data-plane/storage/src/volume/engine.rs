@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_clock::{Clock, Entropy};
+use millstream_clock::{Clock, Entropy, task};
 use millstream_types::{Millis, ShardUid};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -35,6 +35,9 @@ use crate::store::{
     Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardStatus,
     ShardStore, StoreError,
 };
+
+/// How long a read waits for buffers before it is refused.
+const READ_WAIT: Duration = Duration::from_millis(500);
 
 /// One log group on local files. Cheap to clone; the last clone stops the threads.
 #[derive(Clone)]
@@ -274,8 +277,19 @@ impl ShardStore for Engine {
         if let Some(read) = read::read_tail(shared, shard, from, limit)? {
             return Ok(read);
         }
-        let shared = Arc::clone(shared);
-        on_disk(move || read::read(&shared, shard, from, limit)).await
+        // buffers that other readers hold come back soon: wait a little before refusing
+        let waited = task::timeout(READ_WAIT, async {
+            loop {
+                let mut returned = std::pin::pin!(shared.reads.returned.notified());
+                returned.as_mut().enable();
+                let reading = Arc::clone(shared);
+                match on_disk(move || read::read(&reading, shard, from, limit)).await {
+                    Err(ReadError::Overloaded) => returned.await,
+                    other => return other,
+                }
+            }
+        });
+        waited.await.unwrap_or(Err(ReadError::Overloaded))
     }
 
     async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {

@@ -19,7 +19,8 @@ const SHARD: ShardUid = ShardUid(3);
 fn open_engine(dir: &Path) -> Result<Engine, OpenError> {
     let options = Options {
         wal_file_bytes: 1024 * 1024,
-        checkpoint_bytes: 1024 * 1024,
+        // only a clean end takes a checkpoint
+        checkpoint_bytes: 64 * 1024 * 1024,
         segment_bytes: 64 * 1024,
         reserve_bytes: 4096,
         ..Options::new(dir.to_owned())
