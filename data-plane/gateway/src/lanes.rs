@@ -120,7 +120,7 @@ pub(crate) struct PageMemory {
     /// What to ask the store for.
     pub(crate) size: PageSize,
     permit: Permit,
-    budgets: [Budget; 2],
+    large: Budget,
 }
 
 impl PageMemory {
@@ -137,23 +137,22 @@ impl PageMemory {
             Some(Self {
                 size,
                 permit,
-                budgets: budgets.responses.clone(),
+                large: large.clone(),
             })
         };
         let found = PAGES.iter().find_map(|size| of(large, *size));
         found.or_else(|| of(small, SMALL_PAGE))
     }
 
-    /// Fits what is held to the page that was read. A single record can be larger than asked for;
-    /// false when there is no room for it.
+    /// Fits what is held to the page that was read. A single record can be larger than asked for:
+    /// it never fills the small lane, and this is false when the large one has no room for it.
     pub(crate) fn fit(&mut self, bytes: usize, records: usize) -> bool {
         let cost = page(bytes, records).cost_bytes();
         if cost <= self.permit.bytes() {
             self.permit.shrink_to(cost);
             return true;
         }
-        let [small, large] = &self.budgets;
-        let Some(permit) = large.take(cost).or_else(|| small.take(cost)) else {
+        let Some(permit) = self.large.take(cost) else {
             return false;
         };
         self.permit = permit;

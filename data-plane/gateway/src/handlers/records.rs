@@ -1,5 +1,8 @@
 //! PutRecord, PutRecords, GetRecords.
 
+use std::time::Duration;
+
+use millstream_clock::task;
 use millstream_control::ControlPlane;
 use millstream_protocol::ServiceError;
 use millstream_protocol::kinesis::request::{GetRecords, PutEntry, PutRecord, PutRecords};
@@ -14,6 +17,11 @@ use millstream_types::{PartitionKey, Scope, StreamName, caps};
 use super::{Answer, Handlers};
 use crate::errors;
 use crate::lanes::PageMemory;
+
+/// How often memory for a page is looked for.
+const PAGE_TRIES: u32 = 50;
+/// Pause between two looks.
+const PAGE_PAUSE: Duration = Duration::from_millis(5);
 
 impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
     pub(super) async fn put_record(
@@ -69,8 +77,7 @@ impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
         let asked = asked
             .unwrap_or(usize::MAX)
             .min(caps::GET_RECORDS_RECORDS_MAX);
-        let memory = PageMemory::reserve(&self.budgets, asked);
-        let mut memory = memory.ok_or_else(errors::overloaded)?;
+        let mut memory = self.page_memory(asked).await?;
         let limit = ReadLimit {
             records: memory.size.records,
             bytes: memory.size.bytes,
@@ -110,6 +117,20 @@ impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
             }),
             memory: Some(memory),
         })
+    }
+}
+
+impl<S, C> Handlers<S, C> {
+    /// Memory for a page. A burst of readers each hold theirs for a moment, so this waits a little
+    /// before it refuses.
+    async fn page_memory(&self, records_max: usize) -> Result<PageMemory, ServiceError> {
+        for _ in 0..PAGE_TRIES {
+            if let Some(memory) = PageMemory::reserve(&self.budgets, records_max) {
+                return Ok(memory);
+            }
+            task::sleep(PAGE_PAUSE).await;
+        }
+        Err(errors::overloaded())
     }
 }
 

@@ -86,10 +86,8 @@ impl Connection {
             if let Some(answer) = self.complete() {
                 return Some(answer);
             }
-            let mut buffer = [0; 65536];
-            match self.stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return None,
-                Ok(length) => self.read.extend_from_slice(&buffer[..length]),
+            if !matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                return None;
             }
         }
     }
