@@ -8,8 +8,6 @@ use std::borrow::Cow;
 /// Error codes of the Kinesis API: those of the service model and those of the wire below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// The caller may not do this.
-    AccessDenied,
     /// A dry run would have succeeded.
     DryRunOperation,
     /// A shard iterator is older than five minutes.
@@ -36,14 +34,10 @@ pub enum ErrorCode {
     ResourceNotFound,
     /// The body cannot be read as the operation's input.
     Serialization,
-    /// The service does not speak right now; try again.
-    ServiceUnavailable,
     /// The target names no operation.
     UnknownOperation,
     /// The content type is none that the service reads.
     UnsupportedMediaType,
-    /// The access key is not known.
-    UnrecognizedClient,
     /// A value breaks a constraint of the service model.
     Validation,
 }
@@ -53,7 +47,6 @@ impl ErrorCode {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::AccessDenied => "AccessDeniedException",
             Self::DryRunOperation => "DryRunOperationException",
             Self::ExpiredIterator => "ExpiredIteratorException",
             Self::ExpiredNextToken => "ExpiredNextTokenException",
@@ -67,10 +60,8 @@ impl ErrorCode {
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
-            Self::ServiceUnavailable => "ServiceUnavailableException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::UnsupportedMediaType => "UnsupportedMediaTypeException",
-            Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::Validation => "ValidationException",
         }
     }
@@ -80,7 +71,6 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InternalFailure => 500,
-            Self::ServiceUnavailable => 503,
             Self::UnsupportedMediaType => 415,
             _ => 400,
         }

@@ -44,7 +44,7 @@ fn data_and_keys_of_a_request_share_one_buffer_without_slack() {
         {"Data":"Y2Rl","PartitionKey":"two"}]}"#;
     let entries = entries_of(short(Operation::PutRecords, body));
     let start = entries[0].data.as_ptr();
-    let key = entries[1].partition_key.bytes();
+    let key = entries[1].partition_key.as_str();
     // ab one cde two
     assert_eq!(key.as_ptr() as usize - start as usize, 2 + 3 + 3);
     let raw = [RawEntry {

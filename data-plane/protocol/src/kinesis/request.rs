@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use millstream_types::sequence::ParseSequenceNumberError;
-use millstream_types::{
-    HashKey, Millis, Scope, SequenceNumber, ShardId, StreamArn, StreamMode, StreamName,
-};
+use millstream_types::{HashKey, Millis, Scope, ShardId, StreamArn, StreamMode, StreamName};
 
 use super::errors;
 use crate::error::ServiceError;
@@ -88,18 +85,6 @@ impl KeyBytes {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a key is made from a str")
     }
-
-    /// The key's bytes, shared.
-    #[must_use]
-    pub fn bytes(&self) -> Bytes {
-        self.0.clone()
-    }
-
-    /// Where the key falls in the hash space.
-    #[must_use]
-    pub fn hash_key(&self) -> HashKey {
-        HashKey::of_partition_key(self.as_str())
-    }
 }
 
 impl fmt::Debug for KeyBytes {
@@ -117,20 +102,6 @@ impl SequenceText {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The number, if it is of the service's own layout.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn parse(&self) -> Result<SequenceNumber, ParseSequenceNumberError> {
-        self.0.parse()
-    }
-}
-
-impl fmt::Display for SequenceText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -296,21 +267,6 @@ pub struct PutEntry {
     pub partition_key: KeyBytes,
     /// Overrides the hash of the partition key.
     pub explicit_hash_key: Option<HashKey>,
-}
-
-impl PutEntry {
-    /// Where the record falls in the hash space.
-    #[must_use]
-    pub fn hash_key(&self) -> HashKey {
-        self.explicit_hash_key
-            .unwrap_or_else(|| self.partition_key.hash_key())
-    }
-
-    /// Bytes that count against limits: data and key.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.data.len() + self.partition_key.0.len()
-    }
 }
 
 /// Input of `PutRecord`.
