@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod driver;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod sim;

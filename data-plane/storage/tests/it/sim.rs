@@ -9,6 +9,8 @@ mod faults;
 mod sync_points;
 mod world;
 
+pub(crate) use self::world::options;
+
 /// A number from the environment.
 fn setting(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
