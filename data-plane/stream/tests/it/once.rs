@@ -158,7 +158,11 @@ impl<S: Restart> Client<S> {
 
     async fn finish(mut self) -> (Log, Log) {
         for index in 0..SHARDS {
-            while !self.read(ShardId(index), 10).await {}
+            let mut reads = 0;
+            while !self.read(ShardId(index), 10).await {
+                reads += 1;
+                assert!(reads < 1_000, "a few hundred records are read by then");
+            }
         }
         (self.put, self.seen)
     }
