@@ -4,6 +4,7 @@
 //! `SEEDS=n` runs more seeds, `SEED=n` begins with another one.
 
 mod book;
+mod corruption;
 mod crashes;
 mod faults;
 mod sync_points;
