@@ -1,6 +1,6 @@
 //! The AWS wire: what a request means and what an answer looks like, without a socket.
 //!
-//! A gateway gives the head and the body of a request to [`route`] and the body to
+//! A gateway gives the head and the body of a request to [`route()`] and the body to
 //! [`kinesis::decode`], gets a [`kinesis::Request`] of validated values, and turns the handler's
 //! [`kinesis::Response`] or [`ServiceError`] into a [`Reply`]. Only JSON 1.1 is spoken yet; CBOR
 //! comes as another [`Codec`], behind the same typed values. Nothing here knows HTTP libraries,

@@ -2,7 +2,7 @@
 //!
 //! The order was taken from kinesalite's `test/connection.js`, which was run against AWS:
 //!
-//! 1. `OPTIONS` with an `Origin` is answered as a CORS preflight: the gateway's, before [`route`].
+//! 1. `OPTIONS` with an `Origin` is answered as a CORS preflight: the gateway's, before [`route()`].
 //! 2. Another method than `POST`: `AccessDeniedException`, 403, XML.
 //! 3. No body: `SerializationException` for a known operation, `UnknownOperationException`
 //!    otherwise; in CBOR unless the content type is AWS JSON.
@@ -11,7 +11,7 @@
 //! 5. A body that is no JSON object: `SerializationException`.
 //! 6. `application/json`: `UnknownOperationException`, 404.
 //! 7. An unknown target: `UnknownOperationException`.
-//! 8. Credentials: the gateway's, after [`route`].
+//! 8. Credentials: the gateway's, after [`route()`].
 //! 9. Members of the wrong type: `SerializationException`; then constraints of the service model:
 //!    `ValidationException`; then the operation itself. All these are behind `kinesis::decode`.
 //!
@@ -28,7 +28,7 @@ pub const TARGET_PREFIX: &str = "Kinesis_20131202";
 
 const NO_OPERATION: &str = "Unable to determine service/operation name to be authorized";
 
-/// What [`route`] looks at in the head of a request.
+/// What [`route()`] looks at in the head of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     /// The method, in capitals.
@@ -75,7 +75,7 @@ pub fn route(head: Head<'_>, body: &[u8]) -> Result<Operation, Reply> {
     }
 }
 
-/// The answer to a request that [`route`] let through and whose credentials failed with `error`:
+/// The answer to a request that [`route()`] let through and whose credentials failed with `error`:
 /// a body that is no JSON counts before them.
 #[must_use]
 pub fn rejected(error: &ServiceError, body: &[u8]) -> Reply {

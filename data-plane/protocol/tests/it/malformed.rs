@@ -1,5 +1,5 @@
 //! The table of malformed requests: its size and sources, and every row that needs no server,
-//! through [`route`], [`kinesis::decode`] and [`Reply::error`]. The same table is run over HTTP by
+//! through [`route()`], [`kinesis::decode`] and [`Reply::error`]. The same table is run over HTTP by
 //! the server's tests.
 
 mod table;
