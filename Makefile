@@ -41,8 +41,9 @@ dev: server ## the server on 127.0.0.1:4567, data in ./millstream-data; Ctrl-C d
 	@$(BINARY) server
 
 gen: ## make all generated files again
-	$(CARGO) run --quiet -p millstream-crds --features k8s --bin crdgen crds/generated
+	$(CARGO) run --quiet -p millstream-crds --features k8s --bin crdgen .
 	UPDATE=1 $(CARGO) test --quiet -p millstream-protocol --test it coverage
+	UPDATE=1 $(CARGO) test --quiet -p millstream-e2e --test reference
 
 sim: ## the storage tests over many seeds: SEEDS=2000, or one: SEED=7
 	$(if $(filter command line environment,$(origin SEED)),SEED=$(SEED),SEEDS=$(SEEDS)) \

@@ -1,9 +1,12 @@
 //! The Kubernetes side: the definitions that the API server gets, as YAML.
 //!
 //! Only with the feature `k8s`. The schema comes from the structs and their attributes; this
-//! module turns it into the files under `generated/`. Start with [`definitions`].
+//! module turns it into the files under `generated/`, and [`reference`] into pages for people.
+//! Start with [`definitions`].
 
-use kube::CustomResourceExt;
+mod reference;
+
+use kube::CustomResourceExt as _;
 use serde_json::Value;
 
 pub use crate::data_stream::DataStreamResource;
@@ -11,11 +14,13 @@ pub use crate::data_stream::DataStreamResource;
 /// The first lines of every generated file.
 const HEADER: &str = "# Generated from crds/src by `make gen`. Do not edit.\n";
 
-/// One definition and the file it belongs in.
+/// One definition and the files it belongs in.
 #[derive(Clone, Debug)]
 pub struct Definition {
     /// The file's name under `crds/generated/`.
     pub file_name: &'static str,
+    /// The name of its page under `docs/reference/`.
+    pub page_name: &'static str,
     /// The object, as the API server takes it.
     pub object: Value,
 }
@@ -27,6 +32,12 @@ impl Definition {
         let body = serde_yaml::to_string(&self.object).expect("a JSON value is always valid YAML");
         format!("{HEADER}{body}")
     }
+
+    /// The page for people.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        reference::page(&self.object)
+    }
 }
 
 /// Every custom resource definition of ours.
@@ -37,6 +48,7 @@ pub fn definitions() -> Vec<Definition> {
     drop_nullable(&mut object);
     vec![Definition {
         file_name: "datastreams.millstream.dev.yaml",
+        page_name: "data-stream.md",
         object,
     }]
 }

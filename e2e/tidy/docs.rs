@@ -1,7 +1,5 @@
 //! Documents: what they point at exists, what they must cover is covered.
 
-use std::collections::BTreeSet;
-
 use crate::tree::Tree;
 
 /// The states that a decision can be in.
@@ -102,57 +100,7 @@ pub(crate) fn formats(tree: &Tree) -> Vec<String> {
     faults
 }
 
-/// Metrics in the code that the reference does not explain, and the other way round.
-pub(crate) fn metrics(tree: &Tree) -> Vec<String> {
-    let page = "docs/reference/metrics.md";
-    let Some(text) = tree.text(page) else {
-        return Vec::new();
-    };
-    let documented: BTreeSet<&str> = in_backticks(text)
-        .filter_map(|code| code.split('{').next())
-        .filter(|name| is_metric(name))
-        .collect();
-    let mut in_code = BTreeSet::new();
-    for (path, text) in tree.matching("data-plane/", ".rs") {
-        if path.contains("/tests") || path.contains("/bench/") {
-            continue;
-        }
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        in_code.extend(
-            code.split('"')
-                .skip(1)
-                .step_by(2)
-                .filter(|name| is_metric(name)),
-        );
-    }
-    // A metric is registered without its unit and ending.
-    let same = |shown: &str, base: &str| {
-        let rest = shown.strip_suffix("_total").unwrap_or(shown);
-        let units = ["", "_bytes", "_seconds"];
-        units
-            .iter()
-            .any(|unit| rest.strip_suffix(unit) == Some(base))
-    };
-    let missing = in_code
-        .iter()
-        .filter(|name| !documented.iter().any(|known| same(known, name)))
-        .map(|name| format!("{page}: explain `{name}`"));
-    let stale = documented
-        .iter()
-        .filter(|known| !in_code.iter().any(|name| same(known, name)))
-        .map(|known| format!("{page}: no code writes `{known}`"));
-    missing.chain(stale).collect()
-}
-
-fn is_metric(name: &str) -> bool {
-    let ours = name.starts_with("millstream_") || name.starts_with("aws_kinesis_");
-    let plain = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    ours && plain && !name.ends_with('_')
-}
-
-/// The targets of `[text](target)`, outside of code blocks.
+/// The targets of `[text](target)`, outside of code.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let mut in_code = false;
     text.lines()
@@ -160,7 +108,8 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
             in_code ^= line.trim_start().starts_with("```");
             !in_code
         })
-        .flat_map(|line| line.split("](").skip(1))
+        .flat_map(|line| line.split('`').step_by(2))
+        .flat_map(|prose| prose.split("](").skip(1))
         .filter_map(|rest| rest.split(')').next())
 }
 
@@ -236,16 +185,4 @@ fn a_version_without_a_golden_file_is_caught() {
         ("x/golden/frame-v1.bin", ""),
     ]);
     assert_eq!(formats(&tree).len(), 1);
-}
-
-#[test]
-fn a_metric_without_an_explanation_is_caught() {
-    let page = "`millstream_puts_total` `millstream_gone_bytes` `aws_kinesis_x_sum{stream_name}`";
-    let code = "(\"millstream_puts\", \"millstream_new_seconds\", \"aws_kinesis_x_sum\")";
-    let tree = Tree::of(&[
-        ("docs/reference/metrics.md", page),
-        ("data-plane/x/src/m.rs", code),
-    ]);
-    let found = metrics(&tree);
-    assert_eq!(found.len(), 2, "{found:?}");
 }

@@ -99,8 +99,9 @@ pub(crate) fn faults(metadata: &Value) -> Vec<String> {
             let target = dependency["name"].as_str().unwrap_or_default();
             let for_tests = |ours| ours == name || ALLOWED_IN_TESTS.contains(&(name, ours));
             let in_tests = dependency["kind"] == "dev";
+            let may = |ours| allowed.contains(&ours) || (in_tests && for_tests(ours));
             let forbidden = match target.strip_prefix(PREFIX) {
-                Some(ours) => !allowed.contains(&ours) && !(in_tests && for_tests(ours)),
+                Some(ours) => !may(ours),
                 None => HEAVY
                     .iter()
                     .any(|(heavy, may)| *heavy == target && !may.contains(&name)),

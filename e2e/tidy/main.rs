@@ -79,12 +79,7 @@ fn formats_have_a_golden_file_per_version() {
 }
 
 #[test]
-fn metrics_are_documented() {
-    assert_clean(&docs::metrics(&Tree::of_repository()));
-}
-
-#[test]
-fn generated_files_say_how_to_make_them() {
+fn generated_files_ask_not_to_be_edited() {
     assert_clean(&generated::without_header(&Tree::of_repository()));
 }
 

@@ -1,16 +1,28 @@
-//! Writes the custom resource definitions: `crdgen DIR`. Called by `make gen`.
+//! Writes the custom resource definitions and their reference pages: `crdgen ROOT`, where ROOT is
+//! the root of the repository. Called by `make gen`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Some(dir) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        return fail("name the folder to write to: crdgen DIR");
+    let Some(root) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        return fail("name the root of the repository: crdgen ROOT");
     };
     for definition in millstream_crds::k8s::definitions() {
-        let path = dir.join(definition.file_name);
-        if let Err(error) = std::fs::write(&path, definition.to_yaml()) {
-            return fail(&format!("cannot write {}: {error}", path.display()));
+        let files = [
+            (
+                root.join("crds/generated").join(definition.file_name),
+                definition.to_yaml(),
+            ),
+            (
+                root.join("docs/reference").join(definition.page_name),
+                definition.to_markdown(),
+            ),
+        ];
+        for (path, content) in files {
+            if let Err(error) = std::fs::write(&path, content) {
+                return fail(&format!("cannot write {}: {error}", path.display()));
+            }
         }
     }
     ExitCode::SUCCESS
