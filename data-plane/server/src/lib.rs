@@ -2,8 +2,9 @@
 //! only calls them.
 //!
 //! `server_command` is `millstream server` from flags to exit code; [`start()`] brings a server up
-//! inside any process.
+//! inside any process. `bench` is `millstream bench`.
 
+pub mod bench;
 pub mod engine_metrics;
 pub mod failure;
 pub mod local_control;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use millstream_server::{server_command, storage_tool};
+use millstream_server::{bench, server_command, storage_tool};
 
 fn main() -> ExitCode {
     let program = Command::new("millstream")
@@ -12,9 +12,11 @@ fn main() -> ExitCode {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(server_command::command())
-        .subcommand(storage_tool::command());
+        .subcommand(storage_tool::command())
+        .subcommand(bench::command());
     match program.get_matches().subcommand() {
         Some((server_command::NAME, flags)) => server_command::run(flags),
+        Some((bench::NAME, flags)) => bench::run(flags),
         Some((storage_tool::NAME, flags)) => storage_tool::run(flags),
         _ => ExitCode::from(2),
     }
