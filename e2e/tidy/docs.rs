@@ -58,7 +58,12 @@ pub(crate) fn decisions(tree: &Tree) -> Vec<String> {
     let mut faults = Vec::new();
     for (path, text) in tree.matching("docs/adr/", ".md") {
         let status = text.lines().find_map(|line| line.strip_prefix("Status: "));
-        let known = |status: &str| STATUSES.iter().any(|known| status.starts_with(known));
+        let known = |status: &str| {
+            let status = status.to_lowercase();
+            STATUSES
+                .iter()
+                .any(|known| status.starts_with(&known.to_lowercase()))
+        };
         if !status.is_some_and(known) {
             faults.push(format!("{path}: write `Status: ` and one of {STATUSES:?}"));
         }
@@ -86,10 +91,7 @@ pub(crate) fn formats(tree: &Tree) -> Vec<String> {
                 faults.push(format!("{path}: golden file `{file}` is not there"));
             }
         }
-        let versions = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("## Version "));
-        for version in versions.filter_map(|rest| rest.split([' ', ':', ',']).next()) {
+        for version in versions(text) {
             let held =
                 |code: &str| code.contains("golden/") && code.contains(&format!("v{version}"));
             if !in_backticks(text).any(held) {
@@ -98,6 +100,16 @@ pub(crate) fn formats(tree: &Tree) -> Vec<String> {
         }
     }
     faults
+}
+
+/// The versions that a format page describes: `version N` in any of its headings.
+fn versions(page: &str) -> impl Iterator<Item = &str> {
+    headings(page).filter_map(|heading| {
+        let (_, rest) = heading.split_once("ersion ")?;
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()
+            .filter(|digits| !digits.is_empty())
+    })
 }
 
 /// The targets of `[text](target)`, outside of code.
@@ -179,7 +191,7 @@ fn a_decision_without_a_status_is_caught() {
 
 #[test]
 fn a_version_without_a_golden_file_is_caught() {
-    let text = "## Version 1\n`x/golden/frame-v1.bin`\n## Version 2\n";
+    let text = "# Frame, version 1\n`x/golden/frame-v1.bin`\n## Version 2\n";
     let tree = Tree::of(&[
         ("docs/formats/frame.md", text),
         ("x/golden/frame-v1.bin", ""),
