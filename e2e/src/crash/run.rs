@@ -214,6 +214,7 @@ impl Loop<'_> {
         let target = self.dice.below(ACKED_MAX + 1);
         let delay = Duration::from_millis(self.dice.between(KILL_MS.0, KILL_MS.1));
         self.stream.acked.store(0, Ordering::Relaxed);
+        self.stream.slow.store(false, Ordering::Relaxed);
         let mut clients = Vec::new();
         for _ in 0..self.options.writers {
             let seed = self.dice.bits();
@@ -233,6 +234,8 @@ impl Loop<'_> {
         {
             task::sleep(Duration::from_millis(2)).await;
         }
+        // some more, but not so many that the mean of a cycle is far above what was asked for
+        self.stream.slow.store(true, Ordering::Relaxed);
         task::sleep(delay).await;
         let metrics = Client::connect(server.admin).await?.get("/metrics").await?;
         server.kill().await?;

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64_simd::STANDARD;
+use millstream_clock::task;
 use millstream_storage::history::{AppendId, Checker};
 use millstream_storage::testkit::Dice;
 use millstream_types::{SequenceNumber, ShardId, ShardUid};
@@ -17,6 +19,9 @@ use super::{Error, payload};
 /// Most records in one PutRecords of the loop.
 const BATCH_RECORDS_MAX: u64 = 20;
 
+/// Longest pause of a slow writer.
+const SLOW_PAUSE_MS_MAX: u64 = 100;
+
 /// One stream of the loop and everything that was seen of it.
 pub struct Stream {
     /// Its name.
@@ -27,6 +32,8 @@ pub struct Stream {
     pub history: Mutex<Checker>,
     /// Records acknowledged since the counter was last reset.
     pub acked: AtomicU64,
+    /// Whether writers pause between requests, as they do while they wait for the kill.
+    pub slow: AtomicBool,
     next_id: AtomicU64,
     /// What a writer was answered that no server may answer.
     wrong: Mutex<Option<String>>,
@@ -77,6 +84,7 @@ impl Stream {
             shards,
             history: Mutex::default(),
             acked: AtomicU64::new(0),
+            slow: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             wrong: Mutex::default(),
         }
@@ -167,6 +175,9 @@ pub async fn write(stream: Arc<Stream>, address: SocketAddr, seed: u64) {
         return;
     };
     loop {
+        if stream.slow.load(Ordering::Relaxed) {
+            task::sleep(Duration::from_millis(dice.below(SLOW_PAUSE_MS_MAX))).await;
+        }
         match stream.put(&mut client, &dice).await {
             Ok(true) => {},
             Ok(false) => return,
