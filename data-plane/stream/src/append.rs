@@ -139,7 +139,10 @@ impl<S: ShardStore> Streams<S> {
                     let next = self.inner.store.status(shard.uid).map_or(1, |s| s.next);
                     number.counter < next
                 },
-                None => number.put_s <= self.inner.clock.now().seconds(),
+                None => {
+                    let now_s = self.inner.clock.now().seconds();
+                    number.created_s.max(number.put_s) <= now_s
+                },
             }
         };
         match text.parse::<SequenceNumber>() {

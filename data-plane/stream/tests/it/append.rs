@@ -191,6 +191,10 @@ async fn ordering_takes_numbers_given_before_and_nothing_else<S: ShardStore>(bed
         put_s: given.put_s + 1,
         ..given
     };
+    let of_later_shard = SequenceNumber {
+        created_s: given.put_s + 1,
+        ..given
+    };
     bed.clock.jump_to(START.minus(60_000));
     assert!(
         put(0, &given.to_string()).await.is_ok(),
@@ -201,7 +205,11 @@ async fn ordering_takes_numbers_given_before_and_nothing_else<S: ShardStore>(bed
         counter: given.counter + 5,
         ..given
     };
-    for bad in ["", "1", "abc", &future.to_string(), &unknown.to_string()] {
+    let ahead = [future, unknown, of_later_shard].map(|number| number.to_string());
+    for bad in ["", "1", "abc"]
+        .into_iter()
+        .chain(ahead.iter().map(String::as_str))
+    {
         let error = put(0, bad).await.expect_err(bad);
         assert_eq!(error.kind(), Kind::Invalid);
         assert_eq!(
