@@ -139,7 +139,15 @@ pub async fn read_to_end(
     shard: u32,
     place: Place,
 ) -> Result<Place, Error> {
-    let mut reader = Reader::begin(client, stream, shard, place).await?;
+    let mut reader = match Reader::begin(client, stream, shard, place.clone()).await {
+        Err(CallError::Service { body, .. }) if body.contains("ResourceNotFoundException") => {
+            let mut history = stream.history.lock();
+            let now = history.moment();
+            history.saw_no_shard(shard_uid(shard), now);
+            return Ok(place);
+        },
+        begun => begun?,
+    };
     for _ in 0..READS_MAX {
         if reader.read().await? {
             return Ok(reader.place);

@@ -44,6 +44,8 @@ struct Loop<'a> {
     places: Vec<Place>,
     /// How long the newest start took.
     recovery: Duration,
+    /// Starts that were killed before they were ready.
+    kills_in_recovery: u32,
 }
 
 /// Runs the loop.
@@ -67,6 +69,7 @@ pub async fn run(options: &Options) -> Result<CrashResult, Error> {
         stream: Arc::new(Stream::new("crash-0".to_owned(), options.shards)),
         places: vec![Place::default(); options.shards as usize],
         recovery: Duration::from_millis(100),
+        kills_in_recovery: 0,
     };
     let outcome = this.cycles().await;
     if outcome.is_err() || !this.result.is_good() {
@@ -145,7 +148,7 @@ impl Loop<'_> {
                     self.result.max_recovery_ms = self.result.max_recovery_ms.max(ms);
                     return Ok(Some(*server));
                 },
-                Start::Killed => {},
+                Start::Killed => self.kills_in_recovery += 1,
                 Start::Refused(why) => {
                     self.faults.push(why);
                     self.stream.history.lock().saw_no_store();
@@ -257,6 +260,7 @@ impl Loop<'_> {
             "seed": self.options.seed,
             "shards": self.options.shards,
             "writers": self.options.writers,
+            "kills_in_recovery": self.kills_in_recovery,
             "source": machine::commit(self.options.out.as_deref()),
             "machine": machine::machine(),
             "result": self.result,
