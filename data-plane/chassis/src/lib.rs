@@ -5,6 +5,7 @@
 //! [`memory::MemoryPlan`] (how `--memory-bytes` is split) and [`metrics::Metrics`].
 
 pub mod admin;
+pub mod allocator;
 pub mod budget;
 pub mod config;
 pub mod drain;

@@ -18,7 +18,7 @@ pub(crate) const HTTP2_HEADERS_BYTES: u32 = 32 * 1024;
 /// Answer bytes copied ahead for one HTTP/2 request.
 pub(crate) const HTTP2_SEND_BYTES: usize = 64 * 1024;
 /// Largest HTTP/1 head, and read buffer.
-pub(crate) const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+pub(crate) const HTTP1_BUFFER_BYTES: usize = 16 * 1024;
 /// Most HTTP/1 headers.
 pub(crate) const HTTP1_HEADERS_MAX: usize = 64;
 

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Command;
+use millstream_chassis::allocator;
 use millstream_server::{bench, server_command, storage_tool};
 
 fn main() -> ExitCode {
+    allocator::settle();
     let program = Command::new("millstream")
         .about("Kinesis data streams on your own disks")
         .version(env!("CARGO_PKG_VERSION"))
