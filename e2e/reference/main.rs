@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use millstream_chassis::config::SETTINGS;
+use millstream_chassis::memory::TABLE;
 use millstream_chassis::metrics::cloudwatch::Measure;
 use millstream_chassis::metrics::names::{ALL, Kind};
 
@@ -44,6 +45,18 @@ fn the_page_of_settings_is_current() {
         writeln!(
             page,
             "| `{dashes}{name} {value}` | `{variable}` | {default} | {help} |"
+        )
+        .expect("a string takes everything");
+    }
+    page.push_str(
+        "\n## How `--memory-bytes` is split\n\nA request that finds no room in its share gets \
+         ProvisionedThroughputExceededException.\n\n| share | parts of 32 | holds |\n|---|---|---|\n",
+    );
+    for share in TABLE {
+        writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            share.name, share.parts, share.holds
         )
         .expect("a string takes everything");
     }
