@@ -53,6 +53,11 @@ async fn records_older_than_the_retention_go<S: ShardStore>(bed: &Bed<S>) {
     bed.clock.advance(HOUR_MS);
     assert_eq!(service.pass().await.trimmed, 1);
     assert_eq!(left(bed).await, "bc");
+    assert_eq!(
+        service.pass().await,
+        Pass::default(),
+        "nothing is trimmed twice"
+    );
     bed.clock.advance(100 * HOUR_MS);
     assert_eq!(service.pass().await.trimmed, 1);
     assert_eq!(left(bed).await, "");
