@@ -16,6 +16,7 @@ pub(crate) mod layout;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod read;
+pub(crate) mod reserve;
 pub(crate) mod retention;
 pub(crate) mod shared;
 pub(crate) mod sink;

@@ -9,9 +9,10 @@ use millstream_types::{Millis, ShardUid};
 
 use super::counters::Counters;
 use super::error::{Fatal, OpenError, StepError};
-use super::open::{self, Opened, give_up_reserve, make_reserve};
+use super::open::{self, Opened};
 use super::options::Options;
 use super::read;
+use super::reserve::{give_up_reserve, make_reserve};
 use super::sink::checkpoint::CheckpointJob;
 use super::window::{Reply, Request};
 use crate::disk::Disk;

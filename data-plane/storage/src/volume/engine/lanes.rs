@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
 
 use super::super::error::{Fatal, OpenError, StepError};
-use super::super::open::{give_up_reserve, make_reserve};
+use super::super::reserve::{give_up_reserve, make_reserve};
 use super::super::shared::Shared;
 use super::super::sink::checkpoint::CheckpointJob;
 use super::super::sink::lane::SinkLane;

@@ -274,3 +274,32 @@ async fn a_record_larger_than_a_wal_file_gets_a_file_of_its_own() {
         .collect();
     assert_eq!(sizes, [large.len(), 1, large.len(), 1, large.len(), 1]);
 }
+
+#[tokio::test]
+async fn the_bare_log_writes_no_segments_and_uses_its_files_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        log_only: true,
+        tail_bytes: 0,
+        ..options(dir.path())
+    };
+    let clock = Arc::new(SystemClock::new());
+    let engine =
+        Engine::open(options, clock, Arc::new(SystemEntropy)).expect("the directory opens");
+    let opened = engine.apply(vec![Change::OpenShard(SHARD)]).await;
+    assert_eq!(opened, Ok(()));
+    for number in 1..=1500 {
+        put(&engine, number).await;
+    }
+    let counters = engine.counters();
+    assert!(counters.wal_files_recycled > 2, "{counters:?}");
+    assert_eq!(
+        (
+            counters.segment_bytes,
+            counters.checkpoints,
+            counters.tail_bytes
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(counters.unwritten_bytes, 0);
+}

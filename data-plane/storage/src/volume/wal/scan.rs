@@ -20,11 +20,8 @@ use super::super::layout;
 use super::stock::Linked;
 use crate::disk::{Disk, DiskFile};
 
-/// Read at a time while looking for witnesses behind a bad frame.
+/// Read at a time.
 const CHUNK_BYTES: usize = 1024 * 1024;
-/// Read with each frame's header: most frames need no second read.
-const FIRST_READ_BYTES: usize = 64 * 1024;
-
 /// One epoch's part of the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
@@ -48,11 +45,34 @@ pub(crate) struct Scanned {
     pub(crate) torn_bytes: u64,
 }
 
-/// An open WAL file.
+/// An open WAL file, read in chunks.
 struct OpenFile<D: Disk> {
     file: D::File,
     first: u64,
     capacity: u64,
+    /// The chunk that was read last, and its offset in the file.
+    chunk: Bytes,
+    chunk_at: u64,
+}
+
+impl<D: Disk> OpenFile<D> {
+    /// Bytes at `offset`: `len` of them, fewer at the end of the file.
+    fn bytes_at(&mut self, offset: u64, len: usize) -> Result<Bytes, OpenError> {
+        let chunk_end = self.chunk_at + self.chunk.len() as u64;
+        if offset < self.chunk_at || offset + len as u64 > chunk_end {
+            let mut chunk = vec![0; len.max(CHUNK_BYTES)];
+            let got = self
+                .file
+                .read_at(&mut chunk, offset)
+                .map_err(|error| OpenError::io("reading", &layout::wal_file(self.first), error))?;
+            chunk.truncate(got);
+            self.chunk = chunk.into();
+            self.chunk_at = offset;
+        }
+        let at = usize::try_from(offset - self.chunk_at).unwrap_or(usize::MAX);
+        let end = at.saturating_add(len).min(self.chunk.len());
+        Ok(self.chunk.slice(at.min(end)..end))
+    }
 }
 
 /// Visits every frame of `span` with the position behind it.
@@ -62,7 +82,7 @@ pub(crate) fn scan<D: Disk>(
     visit: &mut dyn FnMut(&Frame, LogPosition) -> Result<(), OpenError>,
 ) -> Result<Scanned, OpenError> {
     let mut at = span.from;
-    let mut open = open_file(disk, at)?;
+    let mut open = open_linked(disk, at)?;
     let mut chain = vec![Linked {
         first: open.first,
         capacity: open.capacity,
@@ -78,11 +98,11 @@ pub(crate) fn scan<D: Disk>(
                 torn_bytes: 0,
             });
         }
-        let frame = match read_frame(&open, span.log_id, at)? {
+        let frame = match read_frame(&mut open, span.log_id, at)? {
             Ok(frame) => frame,
             Err(bad) => {
                 let torn_bytes = bad.claimed_bytes;
-                judge(disk, span, &open, at, &bad)?;
+                judge(disk, span, &mut open, at, &bad)?;
                 return Ok(Scanned {
                     end: at,
                     chain,
@@ -98,7 +118,7 @@ pub(crate) fn scan<D: Disk>(
             FrameKind::Window | FrameKind::Copy => visit(&frame, at)?,
             FrameKind::Seal => {},
             FrameKind::CleanSeal => {
-                expect_nothing_after(disk, span, &open, at)?;
+                expect_nothing_after(disk, span, &mut open, at)?;
                 return Ok(Scanned {
                     end: at,
                     chain,
@@ -119,7 +139,7 @@ pub(crate) fn scan<D: Disk>(
                     file_first: roll.next_first,
                     generation: roll.next_generation,
                 };
-                open = open_file(disk, at)?;
+                open = open_linked(disk, at)?;
                 chain.push(Linked {
                     first: open.first,
                     capacity: open.capacity,
@@ -129,23 +149,29 @@ pub(crate) fn scan<D: Disk>(
     }
 }
 
-fn open_file<D: Disk>(disk: &D, at: LogPosition) -> Result<OpenFile<D>, OpenError> {
-    let path = layout::wal_file(at.file_first);
-    let missing = |error: io::Error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            OpenError::corrupt(&path, 0, at.lsn, "the file is missing")
-        } else {
-            OpenError::io("opening", &path, error)
-        }
+fn open_file<D: Disk>(disk: &D, first: u64) -> Result<Option<OpenFile<D>>, OpenError> {
+    let path = layout::wal_file(first);
+    let file = match disk.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| OpenError::io("opening", &path, error))?,
     };
-    let file = disk.open(&path).map_err(missing)?;
     let capacity = file
         .size()
         .map_err(|error| OpenError::io("reading", &path, error))?;
-    Ok(OpenFile {
+    Ok(Some(OpenFile {
         file,
-        first: at.file_first,
+        first,
         capacity,
+        chunk: Bytes::new(),
+        chunk_at: 0,
+    }))
+}
+
+/// The file that `at` is in, which something durable said to be there.
+fn open_linked<D: Disk>(disk: &D, at: LogPosition) -> Result<OpenFile<D>, OpenError> {
+    open_file(disk, at.file_first)?.ok_or_else(|| {
+        let path = layout::wal_file(at.file_first);
+        OpenError::corrupt(&path, 0, at.lsn, "the file is missing")
     })
 }
 
@@ -157,12 +183,10 @@ struct BadFrame {
 }
 
 fn read_frame<D: Disk>(
-    open: &OpenFile<D>,
+    open: &mut OpenFile<D>,
     log_id: u64,
     at: LogPosition,
 ) -> Result<Result<Frame, BadFrame>, OpenError> {
-    let path = layout::wal_file(open.first);
-    let io = |error| OpenError::io("reading", &path, error);
     let bad = |reason, claimed_bytes| {
         Ok(Err(BadFrame {
             reason,
@@ -170,10 +194,7 @@ fn read_frame<D: Disk>(
         }))
     };
     let offset = at.lsn - open.first;
-    let mut buffer = vec![0; FIRST_READ_BYTES];
-    let got = open.file.read_at(&mut buffer, offset).map_err(io)?;
-    buffer.truncate(got);
-    let Ok((header, _)) = FrameHeader::decode(&buffer) else {
+    let Ok((header, _)) = FrameHeader::decode(&open.bytes_at(offset, HEADER_BYTES)?) else {
         return bad("there is no frame here", 0);
     };
     let expected = header.log_id == log_id
@@ -183,23 +204,14 @@ fn read_frame<D: Disk>(
     if !expected {
         return bad("the frame here is of an earlier use of the file", 0);
     }
-    let len = HEADER_BYTES + header.body_len as usize;
     if offset + header.total_len() > open.capacity {
         return bad(
             "the frame here runs over the end of its file",
             header.total_len(),
         );
     }
-    if len > buffer.len() {
-        let have = buffer.len();
-        buffer.resize(len, 0);
-        let got = open
-            .file
-            .read_at(&mut buffer[have..], offset + have as u64)
-            .map_err(io)?;
-        buffer.truncate(have + got);
-    }
-    match Frame::decode(&Bytes::from(buffer)) {
+    let len = HEADER_BYTES + header.body_len as usize;
+    match Frame::decode(&open.bytes_at(offset, len)?) {
         Ok(frame) => Ok(Ok(frame)),
         Err(FormatError::Checksum) => bad("the frame here fails its checksum", header.total_len()),
         Err(_) => bad("the frame here is cut short", header.total_len()),
@@ -210,19 +222,15 @@ fn read_frame<D: Disk>(
 fn judge<D: Disk>(
     disk: &D,
     span: &Span,
-    open: &OpenFile<D>,
+    open: &mut OpenFile<D>,
     at: LogPosition,
     bad: &BadFrame,
 ) -> Result<(), OpenError> {
-    let path = layout::wal_file(open.first);
+    let first = open.first;
+    let path = layout::wal_file(first);
     let corrupt = |why: &str| {
         let reason = format!("{}, but {why}", bad.reason);
-        Err(OpenError::corrupt(
-            &path,
-            at.lsn - open.first,
-            at.lsn,
-            reason,
-        ))
+        Err(OpenError::corrupt(&path, at.lsn - first, at.lsn, reason))
     };
     if span.end.is_some() {
         return corrupt("a later epoch was begun behind it");
@@ -234,15 +242,10 @@ fn judge<D: Disk>(
     }
     // Without its roll frame the next file's generation is not known; but a frame of this epoch at
     // its own LSN can only be of the file's present use.
-    let next = LogPosition {
-        file_first: open.first + open.capacity,
-        ..at
-    };
-    if disk.open(&layout::wal_file(next.file_first)).is_ok() {
-        let next_file = open_file(disk, next)?;
+    if let Some(mut next_file) = open_file(disk, open.first + open.capacity)? {
         let later = |header: &FrameHeader| header.synced_lsn > at.lsn;
         let first = next_file.first;
-        if let Some(lsn) = find_frame(&next_file, span.log_id, at.epoch, first, &later)? {
+        if let Some(lsn) = find_frame(&mut next_file, span.log_id, at.epoch, first, &later)? {
             return corrupt(&format!("the frame at LSN {lsn} says that it was durable"));
         }
     }
@@ -252,7 +255,7 @@ fn judge<D: Disk>(
 fn expect_nothing_after<D: Disk>(
     disk: &D,
     span: &Span,
-    open: &OpenFile<D>,
+    open: &mut OpenFile<D>,
     at: LogPosition,
 ) -> Result<(), OpenError> {
     let bad = BadFrame {
@@ -277,33 +280,33 @@ fn expect_nothing_after<D: Disk>(
 
 /// LSN of the first whole frame from `from` on that stands at its own LSN and fits `accept`.
 fn find_frame<D: Disk>(
-    open: &OpenFile<D>,
+    open: &mut OpenFile<D>,
     log_id: u64,
     epoch: u64,
     from: u64,
     accept: &dyn Fn(&FrameHeader) -> bool,
 ) -> Result<Option<u64>, OpenError> {
-    let path = layout::wal_file(open.first);
-    let io = |error| OpenError::io("reading", &path, error);
-    let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = from - open.first;
     while offset < open.capacity {
-        let got = open.file.read_at(&mut buffer, offset).map_err(io)?;
-        for (index, block) in buffer[..got].chunks(ALIGNMENT_BYTES).enumerate() {
+        let chunk = open.bytes_at(offset, CHUNK_BYTES)?;
+        for (index, block) in chunk.chunks(ALIGNMENT_BYTES).enumerate() {
             let lsn = open.first + offset + index as u64 * ALIGNMENT;
             let Ok((header, _)) = FrameHeader::decode(block) else {
                 continue;
             };
-            if header.log_id != log_id || header.epoch != epoch || header.lsn != lsn {
+            let of_this_place =
+                header.log_id == log_id && header.epoch == epoch && header.lsn == lsn;
+            if !of_this_place || !accept(&header) {
                 continue;
             }
+            let (file_first, generation) = (open.first, header.generation);
             let at = LogPosition {
                 epoch,
                 lsn,
-                file_first: open.first,
-                generation: header.generation,
+                file_first,
+                generation,
             };
-            if accept(&header) && read_frame(open, log_id, at)?.is_ok() {
+            if read_frame(open, log_id, at)?.is_ok() {
                 return Ok(Some(lsn));
             }
         }

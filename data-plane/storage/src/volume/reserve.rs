@@ -1,0 +1,44 @@
+//! Space set aside for the day when the disk is full: retention and trims need a checkpoint, and a
+//! checkpoint needs space.
+
+use std::io;
+use std::path::Path;
+
+use super::error::{OpenError, is_no_space};
+use super::layout;
+use super::shared::Shared;
+use super::wal::stock::create_zeroed;
+use crate::disk::{Disk, DiskFile};
+
+/// Sets space aside, if there is any. True if it is there now.
+pub(crate) fn make_reserve<D: Disk>(shared: &Shared<D>) -> Result<bool, OpenError> {
+    let path = Path::new(layout::RESERVE);
+    let disk = shared.disk.as_ref();
+    let failed = |error| OpenError::io("creating", path, error);
+    let wanted = shared.options.reserve_bytes;
+    match disk.open(path).and_then(|file| file.size()) {
+        Ok(size) if size == wanted => return Ok(true),
+        Ok(_) => give_up_reserve(disk)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {},
+        Err(error) => return Err(failed(error)),
+    }
+    match create_zeroed(disk, path, wanted, None) {
+        Ok(_) => Ok(true),
+        Err(error) if is_no_space(&error) => {
+            give_up_reserve(disk)?;
+            Ok(false)
+        },
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Frees the space that was set aside.
+pub(crate) fn give_up_reserve<D: Disk>(disk: &D) -> Result<(), OpenError> {
+    let path = Path::new(layout::RESERVE);
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::io("removing", path, error))
+        },
+        _ => Ok(()),
+    }
+}
