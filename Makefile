@@ -54,11 +54,11 @@ crash: ## kill a real server again and again and check its history: CYCLES=20 SE
 	@$(CARGO) run --quiet --locked -p millstream-e2e --bin crash -- \
 		--cycles $(CYCLES) --seed $(SEED) $(if $(OUT),--out $(OUT))
 
-bench: server ## measure the engine against the raw disk and the bare log
+bench: server ## measure disk, log, engine and server: BENCH='--rounds 1 --out docs/results/bench.json'
 	@$(BINARY) bench $(BENCH)
 
-bench-peers: server ## measure other servers beside ours in one run
-	@$(PYTHON) e2e/bench_peers.py --binary $(BINARY)
+bench-peers: server ## measure other servers beside ours: BENCH='--out docs/results/peers.json'
+	@$(PYTHON) e2e/bench_peers.py --binary $(BINARY) $(BENCH)
 
 check-each: ## compile every crate alone, so that its manifest is honest
 	@for crate in $$($(CARGO) metadata --no-deps --format-version 1 --locked \

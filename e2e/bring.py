@@ -61,38 +61,38 @@ def node_modules() -> tuple:
     """Node.js as a command line, and the folder that holds `node_modules`."""
     command, npm = node()
     lock = (JAVASCRIPT / "package-lock.json").read_bytes()
-    folder = cache() / f"npm-{_digest(lock)}"
+    folder = cache() / f"npm-{digest(lock)}"
 
     def fill():
         for name in ("package.json", "package-lock.json"):
             shutil.copy(JAVASCRIPT / name, folder / name)
         path = os.pathsep.join([str(pathlib.Path(command[0]).parent), os.environ.get("PATH", "")])
         install = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        _run(install, cwd=folder, env={**os.environ, "PATH": path})
+        run(install, cwd=folder, env={**os.environ, "PATH": path})
 
-    _once(folder, fill)
+    once(folder, fill)
     return command, folder
 
 
 def _venv(name: str, packages: list, key: bytes) -> pathlib.Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache() / f"{name}-{version}-{_digest(key)}"
+    folder = cache() / f"{name}-{version}-{digest(key)}"
     interpreter = folder / "bin" / "python"
 
     def fill():
         try:
-            _run([sys.executable, "-m", "venv", str(folder)])
+            run([sys.executable, "-m", "venv", str(folder)])
         except subprocess.CalledProcessError as error:
             hint = "install the Debian package python3-venv, or use a Python that has `venv`"
             raise Missing(f"a Python virtual environment: {hint}") from error
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([str(interpreter), *install, *packages])
+        run([str(interpreter), *install, *packages])
 
-    _once(folder, fill)
+    once(folder, fill)
     return interpreter
 
 
-def _once(folder: pathlib.Path, fill) -> None:
+def once(folder: pathlib.Path, fill) -> None:
     """Fills `folder` unless it is complete; a half-filled one is thrown away."""
     done = folder / ".complete"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -106,12 +106,12 @@ def _once(folder: pathlib.Path, fill) -> None:
         done.touch()
 
 
-def _run(command: list, **options) -> None:
+def run(command: list, **options) -> None:
     """Runs a command; what it prints goes to stderr, for our stdout carries answers."""
     subprocess.run(command, check=True, stdout=sys.stderr, timeout=DEADLINE_SECONDS, **options)
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 

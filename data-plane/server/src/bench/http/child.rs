@@ -55,6 +55,10 @@ impl ChildServer {
             Ok::<_, BenchError>(None)
         });
         let url = ready.await.map_err(|_| ended(data_dir))??;
+        // the server writes more lines: they are read to its end, or it would fail to write them
+        drop(task::spawn("server-stdout", async move {
+            while let Ok(Some(_line)) = lines.next_line().await {}
+        }));
         let endpoint = url
             .and_then(|url| url.parse().ok())
             .ok_or_else(|| ended(data_dir))?;
@@ -117,16 +121,9 @@ impl Metrics {
 
 /// The value of a series without labels.
 fn value(metrics: &str, name: &str) -> Option<u64> {
-    let mut lines = metrics.lines().filter(|line| !line.starts_with('#'));
-    lines.find_map(|line| {
-        let (series, value) = line.split_once(' ')?;
-        let same = series == name || series.strip_suffix("_total") == Some(name);
-        if same {
-            value.trim().parse().ok()
-        } else {
-            None
-        }
-    })
+    let mut series = metrics.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = series.find(|(series, _)| *series == name)?;
+    value.trim().parse().ok()
 }
 
 fn free_address() -> Result<SocketAddr, BenchError> {

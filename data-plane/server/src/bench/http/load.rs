@@ -23,6 +23,8 @@ use super::stream::{Stream, refused};
 /// Different requests, so that the keys spread over the shards.
 const VARIANTS_SINGLE: usize = 1024;
 const VARIANTS_BATCH: usize = 48;
+/// How long answers are waited for at the end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The server under load.
 #[derive(Clone, Copy, Debug)]
@@ -131,9 +133,12 @@ impl Work {
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let put = &self.puts[number % self.puts.len()];
-            let answer = match connection.send(put).await {
-                Ok(answer) => answer,
-                Err(error) => return Err(self.broken(&error, done.ack_nanos.len())),
+            let left = (self.end + GRACE).saturating_sub(sent);
+            let answer = match task::timeout(left, connection.send(put)).await {
+                Ok(Ok(answer)) => answer,
+                // a slow server: what it did not answer does not count
+                Err(_) => return Ok(done),
+                Ok(Err(error)) => return Err(self.broken(&error, done.ack_nanos.len())),
             };
             let now = self.clock.monotonic();
             let accepted = match (answer.status, self.batch) {
