@@ -55,6 +55,8 @@ enum Against {
     Wal,
     /// The disk, the bare log and the engine.
     Engine,
+    /// The engine at a steady pace only.
+    Paced,
     /// A server that is started for it.
     OwnServer,
     /// A server that runs already.
@@ -114,7 +116,7 @@ pub fn command() -> Command {
                 .long("against")
                 .value_name("TARGET")
                 .value_parser(parse_against)
-                .help("raw, wal, engine, http (a server of its own) or http://HOST:PORT; all of ours when absent"),
+                .help("raw, wal, engine, paced (the engine at 40 MB/s), http (a server of its own) or http://HOST:PORT; all of ours when absent"),
         )
         .arg(
             Arg::new("server-pid")
@@ -157,6 +159,7 @@ fn parse_against(text: &str) -> Result<Against, String> {
         "raw" => Ok(Against::Raw),
         "wal" => Ok(Against::Wal),
         "engine" => Ok(Against::Engine),
+        "paced" => Ok(Against::Paced),
         "http" => Ok(Against::OwnServer),
         url => url.parse().map(Against::Server),
     }

@@ -29,7 +29,12 @@ pub(crate) async fn run(options: &Options, dir: &Path) -> Result<Report, BenchEr
     let mut machine = Machine::look(clock.as_ref(), dir, options.rounds, seconds);
     let mut findings = Findings::default();
     let mut targets = Targets::prepare(options, dir, Arc::clone(&clock)).await?;
-    for round in 0..options.rounds {
+    let rounds = if options.against == Against::Paced {
+        0
+    } else {
+        options.rounds
+    };
+    for round in 0..rounds {
         targets.round(options, &mut findings, round).await?;
     }
     targets.last(options, &mut findings).await?;
@@ -81,7 +86,7 @@ impl Targets {
         } else {
             None
         };
-        let engine = if wants(&[Against::Engine]) {
+        let engine = if wants(&[Against::Engine, Against::Paced]) {
             let target = Target::engine(dir).await?;
             let scanned = target.prepare_scan().await?;
             tail::prepare(&target).await?;

@@ -15,7 +15,7 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(authority) = text.strip_prefix("http://") else {
-            return Err("write raw, wal, engine, http or http://HOST:PORT".to_owned());
+            return Err("write raw, wal, engine, paced, http or http://HOST:PORT".to_owned());
         };
         let authority = authority.trim_end_matches('/');
         let mut found = authority

@@ -17,7 +17,7 @@ use super::stream::{Stream, call, refused};
 /// Data to read: more than a server of ours keeps in memory.
 const FILL_BYTES: usize = 192 * 1024 * 1024;
 /// A slow server need not be filled further than this takes.
-const FILL_MAX: Duration = Duration::from_secs(20);
+const FILL_MAX: Duration = Duration::from_secs(8);
 const BATCH: usize = 500;
 
 /// A filled stream of one shard.
