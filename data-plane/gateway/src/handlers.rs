@@ -8,6 +8,7 @@ mod shards;
 mod streams;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_control::ControlPlane;
 use millstream_protocol::ServiceError;
@@ -16,13 +17,15 @@ use millstream_stream::{ShardStore, Streams};
 use millstream_types::Scope;
 
 use crate::lanes::PageMemory;
-use crate::options::Budgets;
+use crate::options::{Budgets, Options};
 
 /// What the handlers need.
 pub(crate) struct Handlers<S, C> {
     streams: Streams<S>,
     control: Arc<C>,
     budgets: Budgets,
+    /// Longest wait of a reader for its place.
+    read_line: Duration,
 }
 
 /// A response, and the memory that it takes if it is a page of records.
@@ -42,11 +45,12 @@ impl From<Response> for Answer {
 }
 
 impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
-    pub(crate) const fn new(streams: Streams<S>, control: Arc<C>, budgets: Budgets) -> Self {
+    pub(crate) fn new(streams: Streams<S>, control: Arc<C>, options: &Options) -> Self {
         Self {
             streams,
             control,
-            budgets,
+            budgets: options.budgets.clone(),
+            read_line: options.timeouts.read_line,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use millstream_chassis::{Budget, Permit};
 use millstream_types::caps;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::options::Budgets;
 
@@ -121,11 +122,17 @@ pub(crate) struct PageMemory {
     pub(crate) size: PageSize,
     permit: Permit,
     large: Budget,
+    /// The reader's place, for as long as it holds on to what the engine read.
+    _place: OwnedSemaphorePermit,
 }
 
 impl PageMemory {
     /// Room for the largest page that there is room for, of at most `records_max` records; or none.
-    pub(crate) fn reserve(budgets: &Budgets, records_max: usize) -> Option<Self> {
+    pub(crate) fn reserve(
+        budgets: &Budgets,
+        records_max: usize,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Self> {
         let [small, large] = &budgets.responses;
         let of = |budget: &Budget, size: PageSize| {
             let size = page(size.bytes, size.records.min(records_max));
@@ -133,15 +140,16 @@ impl PageMemory {
             if size.cost_bytes() > budget.free_bytes() {
                 return None;
             }
-            let permit = budget.take(size.cost_bytes())?;
-            Some(Self {
-                size,
-                permit,
-                large: large.clone(),
-            })
+            Some((size, budget.take(size.cost_bytes())?))
         };
         let found = PAGES.iter().find_map(|size| of(large, *size));
-        found.or_else(|| of(small, SMALL_PAGE))
+        let (size, permit) = found.or_else(|| of(small, SMALL_PAGE))?;
+        Some(Self {
+            size,
+            permit,
+            large: large.clone(),
+            _place: place,
+        })
     }
 
     /// Fits what is held to the page that was read. A single record can be larger than asked for:
@@ -176,6 +184,12 @@ mod tests {
 
     fn budgets() -> Budgets {
         Budgets::new(MemoryPlan::new(128 * MIB).expect("the floor"))
+    }
+
+    fn reserve(budgets: &Budgets, records_max: usize) -> Option<PageMemory> {
+        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+        let place = places.try_acquire_owned().expect("a place");
+        PageMemory::reserve(budgets, records_max, place)
     }
 
     fn used(budgets: &Budgets) -> [u64; 3] {
@@ -253,7 +267,7 @@ mod tests {
     fn pages_get_smaller_as_memory_runs_out_and_end_in_the_small_lane() {
         let budgets = budgets();
         let mut pages = Vec::new();
-        while let Some(page) = PageMemory::reserve(&budgets, 10_000) {
+        while let Some(page) = reserve(&budgets, 10_000) {
             pages.push(page);
         }
         let sizes: Vec<usize> = pages.iter().map(|page| page.size.bytes).collect();
@@ -265,19 +279,16 @@ mod tests {
     #[test]
     fn the_largest_page_is_given_where_there_is_memory() {
         let budgets = Budgets::new(MemoryPlan::new(512 * MIB).expect("the default"));
-        let page = PageMemory::reserve(&budgets, 10_000).expect("room");
+        let page = reserve(&budgets, 10_000).expect("room");
         assert_eq!(page.size, PAGES[0]);
-        assert_eq!(
-            PageMemory::reserve(&budgets, 7).expect("room").size.records,
-            7
-        );
+        assert_eq!(reserve(&budgets, 7).expect("room").size.records, 7);
     }
 
     #[test]
     fn a_page_shrinks_to_what_was_read_and_grows_for_one_large_record() {
         let budgets = budgets();
         let large = &budgets.responses[1];
-        let mut memory = PageMemory::reserve(&budgets, 10_000).expect("room");
+        let mut memory = reserve(&budgets, 10_000).expect("room");
         assert!(memory.fit(1000, 1));
         assert_eq!(large.used_bytes(), page(1000, 1).cost_bytes());
         assert!(memory.fit(5 << 20, 1));

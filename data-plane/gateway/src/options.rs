@@ -1,9 +1,11 @@
 //! What a gateway can be told, and its limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_chassis::{Budget, MemoryPlan};
 use millstream_types::Scope;
+use tokio::sync::Semaphore;
 
 /// Most connections at once. A further one is answered with 503 and closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -66,6 +68,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// Least rate at which an answer must be taken.
     pub send_bytes_per_second: u64,
+    /// In the line for a reader's place.
+    pub read_line: Duration,
     /// Without a request.
     pub idle: Duration,
     /// How often a connection is looked at.
@@ -82,6 +86,7 @@ impl Timeouts {
         body_drop: Duration::from_secs(5),
         write: Duration::from_secs(10),
         send_bytes_per_second: 256 * 1024,
+        read_line: Duration::from_secs(10),
         idle: Duration::from_secs(120),
         tick: Duration::from_millis(500),
     };
@@ -107,7 +112,15 @@ pub struct Budgets {
     pub bodies: [Budget; 3],
     /// Small pages of records, then larger ones.
     pub responses: [Budget; 2],
+    /// Places for readers: those who wait for one are served in the order in which they came, so
+    /// that a crowd cannot keep a single reader out.
+    pub readers: Arc<Semaphore>,
 }
+
+/// Memory of the engine's reads for each place of a reader.
+const READER_BYTES: u64 = 8 << 20;
+/// Most readers at once.
+const READERS_MAX: u64 = 16;
 
 impl Budgets {
     /// Budgets with the caps of `plan`.
@@ -115,9 +128,12 @@ impl Budgets {
     pub fn new(plan: MemoryPlan) -> Self {
         let bodies = ["bodies_small", "bodies_medium", "bodies_large"];
         let responses = ["responses_small", "responses_large"];
+        let readers = (plan.read_ahead_bytes() / READER_BYTES).clamp(1, READERS_MAX);
+        let readers = usize::try_from(readers).unwrap_or(1);
         Self {
             bodies: bodies.map(|name| plan.budget(name)),
             responses: responses.map(|name| plan.budget(name)),
+            readers: Arc::new(Semaphore::new(readers)),
         }
     }
 

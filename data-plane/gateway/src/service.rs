@@ -52,7 +52,7 @@ impl<S: ShardStore, C: ControlPlane> Service<S, C> {
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> Self {
-        let handlers = Handlers::new(streams, control, options.budgets.clone());
+        let handlers = Handlers::new(streams, control, &options);
         Self {
             options,
             clock,

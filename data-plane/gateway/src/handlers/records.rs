@@ -1,6 +1,6 @@
 //! PutRecord, PutRecords, GetRecords.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use millstream_clock::task;
 use millstream_control::ControlPlane;
@@ -17,11 +17,6 @@ use millstream_types::{PartitionKey, Scope, StreamName, caps};
 use super::{Answer, Handlers};
 use crate::errors;
 use crate::lanes::PageMemory;
-
-/// How often memory for a page is looked for.
-const PAGE_TRIES: u32 = 50;
-/// Pause between two looks.
-const PAGE_PAUSE: Duration = Duration::from_millis(5);
 
 impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
     pub(super) async fn put_record(
@@ -121,16 +116,14 @@ impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
 }
 
 impl<S, C> Handlers<S, C> {
-    /// Memory for a page. A burst of readers each hold theirs for a moment, so this waits a little
-    /// before it refuses.
+    /// A reader's place, and memory for its page.
     async fn page_memory(&self, records_max: usize) -> Result<PageMemory, ServiceError> {
-        for _ in 0..PAGE_TRIES {
-            if let Some(memory) = PageMemory::reserve(&self.budgets, records_max) {
-                return Ok(memory);
-            }
-            task::sleep(PAGE_PAUSE).await;
+        let waiting = Arc::clone(&self.budgets.readers).acquire_owned();
+        match task::timeout(self.read_line, waiting).await {
+            Ok(Ok(place)) => PageMemory::reserve(&self.budgets, records_max, place),
+            _ => None,
         }
-        Err(errors::overloaded())
+        .ok_or_else(errors::overloaded)
     }
 }
 

@@ -139,7 +139,8 @@ pub(crate) async fn iterator(connection: &mut Connection) -> String {
     );
     let answer = connection.ask("GetShardIterator", &body).await.text();
     let start = answer.find(":\"").expect("an iterator") + 2;
-    answer[start..answer.len() - 2].to_owned()
+    let end = answer.len() - 2;
+    answer.get(start..end).expect("ASCII").to_owned()
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ async fn a_preflight_is_allowed_what_it_asks_for() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 async fn the_order_of_the_checks_is_that_of_aws() {
     let fixture = Fixture::start(Setup::default()).await;
     let auth: &[_] = &[("authorization", AUTHORIZATION), ("x-amz-date", "d")];

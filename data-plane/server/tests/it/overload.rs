@@ -1,6 +1,8 @@
 //! 512 slow bodies of 14 MiB and 512 readers that do not read: memory stays bounded, and healthy
 //! clients are served all the while.
 
+#![expect(clippy::panic, reason = "helpers of tests, outside of any test function")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -122,7 +124,7 @@ async fn slow_body(addr: SocketAddr, attack: Arc<Attack>) {
     }
 }
 
-/// Asks for a page of 10 MiB and does not read it; asks again when it is cut.
+/// Asks for a page of 10 MiB and does not read it; asks again once it must have been cut.
 async fn stalled_reader(addr: SocketAddr, ask: String, attack: Arc<Attack>) {
     let mut first = true;
     while !attack.ends.load(Ordering::Relaxed) {
@@ -139,7 +141,7 @@ async fn stalled_reader(addr: SocketAddr, ask: String, attack: Arc<Attack>) {
             attack.stalled.fetch_add(1, Ordering::Relaxed);
         }
         if asked.is_ok() {
-            task::sleep(Duration::from_secs(3)).await;
+            task::sleep(Duration::from_secs(15)).await;
         }
     }
 }
