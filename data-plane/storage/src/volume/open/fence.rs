@@ -18,6 +18,9 @@ use super::find::{Found, list};
 use super::segments::remove;
 use crate::disk::{Disk, DiskFile, SyncPoint};
 
+/// Most that the first file of an epoch is zeroed for: opening waits for it. The files after it are
+/// made ready in the background.
+const FRESH_BYTES: u64 = 8 * 1024 * 1024;
 /// LSN of the first frame of a new log. Not 0, so that 0 never looks like a place.
 const FIRST_LSN: u64 = ALIGNMENT;
 
@@ -80,7 +83,8 @@ fn fresh_file<D: Disk>(
 ) -> Result<WalFile<D>, OpenError> {
     let path = layout::wal_file(first);
     let full = || OpenError::io("creating", &path, io::ErrorKind::StorageFull.into());
-    match create(shared, first, needed.max(shared.options.wal_file_bytes)) {
+    let wanted = shared.options.wal_file_bytes.min(FRESH_BYTES);
+    match create(shared, first, needed.max(wanted)) {
         Ok(file) => return Ok(file),
         Err(StepError::Fatal(fatal)) => return Err(fatal.into()),
         Err(StepError::NoSpace) => {},
