@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64_simd::STANDARD;
+use millstream_clock::task;
 use millstream_storage::history::{GARBLED, Moment, Seen};
 use millstream_types::{SequenceNumber, ShardId};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{CallError, Client};
 use super::writer::{Stream, shard_uid};
@@ -15,6 +17,9 @@ use super::{Error, payload};
 
 /// Reads that one shard may need.
 const READS_MAX: u32 = 100_000;
+/// Times that one read is sent again after it was throttled.
+const THROTTLED_MAX: u32 = 40;
+const THROTTLED_PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -90,11 +95,28 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// GetRecords, again after a pause where the server has no memory for the answer right now.
+    async fn get_records(&mut self, request: &Value) -> Result<GetRecordsOut, CallError> {
+        let mut throttled = 0;
+        loop {
+            match self.client.call("GetRecords", request).await {
+                Err(CallError::Service { body, .. })
+                    if throttled < THROTTLED_MAX
+                        && body.contains("ProvisionedThroughputExceededException") =>
+                {
+                    throttled += 1;
+                    task::sleep(THROTTLED_PAUSE).await;
+                },
+                answer => return answer,
+            }
+        }
+    }
+
     /// One GetRecords, logged; true when it showed nothing and nothing was behind it.
     async fn read(&mut self) -> Result<bool, Error> {
         let began: Moment = self.stream.history.lock().moment();
         let request = json!({ "ShardIterator": self.iterator });
-        let answer: GetRecordsOut = self.client.call("GetRecords", &request).await?;
+        let answer = self.get_records(&request).await?;
         let mut records = Vec::with_capacity(answer.records.len());
         for record in &answer.records {
             let number: SequenceNumber = record.sequence_number.parse()?;

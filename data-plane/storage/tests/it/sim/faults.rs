@@ -7,7 +7,7 @@ use super::world::World;
 
 #[test]
 fn nothing_is_lost_when_a_write_or_sync_fails() {
-    for seed in seeds(150) {
+    for seed in seeds(80) {
         let mut world = World::new(seed);
         for _ in 0..6 {
             let op = if world.dice.chance(1, 2) {
@@ -28,7 +28,7 @@ fn nothing_is_lost_when_a_write_or_sync_fails() {
 
 #[test]
 fn nothing_is_lost_when_a_read_fails() {
-    for seed in seeds(50) {
+    for seed in seeds(30) {
         let mut world = World::new(seed);
         for _ in 0..4 {
             world
@@ -47,7 +47,7 @@ fn nothing_is_lost_when_a_read_fails() {
 #[test]
 fn a_full_disk_loses_nothing_and_is_written_again_once_there_is_space() {
     let mut refused_somewhere = false;
-    for seed in seeds(100) {
+    for seed in seeds(60) {
         let mut world = World::new(seed);
         world.may_be_full = true;
         assert!(world.open_at_last());
@@ -85,7 +85,7 @@ fn a_full_disk_loses_nothing_and_is_written_again_once_there_is_space() {
 
 #[test]
 fn nothing_is_lost_when_calls_say_now_and_then_that_the_disk_is_full() {
-    for seed in seeds(100) {
+    for seed in seeds(60) {
         let mut world = World::new(seed);
         world.may_be_full = true;
         for _ in 0..5 {
