@@ -1,7 +1,10 @@
 //! 512 slow bodies of 14 MiB and 512 readers that do not read: memory stays bounded, and healthy
 //! clients are served all the while.
 
-#![expect(clippy::panic, reason = "helpers of tests, outside of any test function")]
+#![expect(
+    clippy::panic,
+    reason = "helpers of tests, outside of any test function"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,9 @@
 //! The process: its lines on stdout, its signals, its exit codes.
 
-#![expect(clippy::panic, reason = "helpers of tests, outside of any test function")]
+#![expect(
+    clippy::panic,
+    reason = "helpers of tests, outside of any test function"
+)]
 
 use std::fs;
 use std::path::Path;
