@@ -1,6 +1,9 @@
 //! A gateway on a free port, over streams in memory.
 
-#![expect(clippy::panic, reason = "helpers of tests, outside of any test function")]
+#![expect(
+    clippy::panic,
+    reason = "helpers of tests, outside of any test function"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
