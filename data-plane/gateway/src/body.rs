@@ -80,6 +80,12 @@ impl BodyReader<'_> {
             if length > caps::BODY_BYTES_MAX {
                 return Err(Refused::TooLarge);
             }
+            if bytes.is_empty() && body.is_end_stream() {
+                // All in one part: the connection's own buffer, which is given back as soon as the
+                // request is decoded.
+                memory.hold(length as u64).ok_or(Refused::NoMemory)?;
+                return Ok(data);
+            }
             if length > bytes.capacity() {
                 let capacity = memory.hold(length as u64).ok_or(Refused::NoMemory)?;
                 let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
