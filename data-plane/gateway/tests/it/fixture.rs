@@ -78,10 +78,7 @@ impl Default for Setup {
 
 impl Fixture {
     pub(crate) async fn start(setup: Setup) -> Self {
-        let home = Scope {
-            account: "000000000000".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        };
+        let home = home();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let streams = streams(&home, Arc::clone(&clock)).await;
         let plan = MemoryPlan::new(setup.memory_bytes).expect("enough");
@@ -145,7 +142,16 @@ impl Fixture {
     }
 }
 
-async fn streams(home: &Scope, clock: Arc<dyn Clock>) -> Streams<MemoryStore> {
+/// The account and region of the gateway.
+pub(crate) fn home() -> Scope {
+    Scope {
+        account: "000000000000".parse().expect("an account"),
+        region: "us-east-1".parse().expect("a region"),
+    }
+}
+
+/// Streams in memory, with the one that every test has.
+pub(crate) async fn streams(home: &Scope, clock: Arc<dyn Clock>) -> Streams<MemoryStore> {
     let store = Arc::new(MemoryStore::new(Arc::clone(&clock)));
     let key = TokenKey::new([7; TokenKey::BYTES]);
     let entropy = Arc::new(SeededEntropy::new(2));

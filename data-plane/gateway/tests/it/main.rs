@@ -2,6 +2,7 @@
 
 mod budgets;
 mod client;
+mod cloudwatch;
 mod drain;
 mod fixture;
 mod protocols;
