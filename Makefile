@@ -80,7 +80,7 @@ docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
 
 unit:
-	$(CARGO) test --quiet --locked --workspace $(TEST_FEATURES)
+	$(CARGO) test --quiet --locked --workspace --no-fail-fast $(TEST_FEATURES)
 
 tidy:
 	$(CARGO) test --quiet --locked -p millstream-e2e --test tidy
