@@ -105,8 +105,10 @@ impl SinkInbox {
         self.state.lock().end
     }
 
-    /// Waits until there are windows, `idle` has passed or the end has come; gathers a little.
-    fn take(&self, idle: Duration) -> Vec<Arc<Window>> {
+    /// Waits until there are windows, `idle` has passed or the end has come; gathers a little. With
+    /// an end comes every window that was pushed before it: looked at later, the end could hide
+    /// windows that came in between.
+    fn take(&self, idle: Duration) -> (Vec<Arc<Window>>, Option<End>) {
         let mut state = self.state.lock();
         if state.windows.is_empty() && state.end.is_none() {
             self.changed.wait_for(&mut state, idle);
@@ -115,7 +117,7 @@ impl SinkInbox {
             self.changed.wait_for(&mut state, GATHER);
         }
         state.bytes = 0;
-        std::mem::take(&mut state.windows)
+        (std::mem::take(&mut state.windows), state.end)
     }
 }
 
@@ -276,10 +278,10 @@ impl SinkThread {
     fn work(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
         checkpointer.begun = self.shared.clock.monotonic();
         loop {
-            for window in self.inbox.take(IDLE) {
+            let (windows, end) = self.inbox.take(IDLE);
+            for window in windows {
                 self.lane.push(window);
             }
-            let end = self.inbox.end();
             if end == Some(End::Now) {
                 return Ok(());
             }
