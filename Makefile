@@ -81,6 +81,7 @@ docs:
 
 unit:
 	$(CARGO) test --quiet --locked --workspace --no-fail-fast $(TEST_FEATURES)
+	$(CARGO) test --quiet --locked -p millstream-storage --features shuttle --lib threads
 
 tidy:
 	$(CARGO) test --quiet --locked -p millstream-e2e --test tidy

@@ -22,6 +22,7 @@ pub(crate) mod shared;
 pub(crate) mod sink;
 #[cfg(feature = "testkit")]
 pub mod stepped;
+pub(crate) mod sync;
 pub mod tools;
 pub(crate) mod wal;
 pub(crate) mod window;

@@ -1,5 +1,8 @@
 //! What the lanes publish and the readers see: durable records, rows, and where they are.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod threads;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +10,6 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use millstream_clock::Clock;
 use millstream_types::{Millis, ShardUid};
-use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::buffer::BufferPool;
@@ -18,6 +20,7 @@ use super::format::entry::Entry;
 use super::options::Options;
 use super::retention::ClockGuard;
 use super::sink::files::SegmentFiles;
+use super::sync::{Mutex, RwLock};
 use super::window::Window;
 use crate::disk::Disk;
 use crate::store::{Change, ShardStatus};

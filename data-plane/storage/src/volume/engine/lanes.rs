@@ -1,12 +1,14 @@
 //! The threads: each steps one lane, and says so when the disk fails.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod threads;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
 
 use super::super::error::{Fatal, OpenError, StepError};
@@ -14,6 +16,7 @@ use super::super::reserve::{give_up_reserve, make_reserve};
 use super::super::shared::Shared;
 use super::super::sink::checkpoint::CheckpointJob;
 use super::super::sink::lane::SinkLane;
+use super::super::sync::{Condvar, Mutex};
 use super::super::wal::lane::LogLane;
 use super::super::wal::stock::WalStock;
 use super::super::window::{Reply, Window};

@@ -1,12 +1,15 @@
 //! The commit queue: callers push, the log thread takes a window's worth. Self-clocked: while one
 //! window is being synced the next one gathers. Its bytes are bounded by admission.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod threads;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use super::super::sync::{Condvar, Mutex};
 use super::super::window::{Reply, Request};
 
 /// A request and where its answer goes.

@@ -2,6 +2,9 @@
 //! checkpoint freed, to be used again. Overwriting a file whose blocks exist needs no journal
 //! commit at each sync, which is why files are zeroed once and then recycled.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod threads;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -9,12 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use super::super::counters::add;
 use super::super::error::{Fatal, StepError, is_no_space};
 use super::super::layout;
 use super::super::shared::Shared;
+use super::super::sync::{Condvar, Mutex};
 use crate::disk::{Disk, DiskFile, SyncPoint};
 
 /// Most freed files that are kept for use again.
