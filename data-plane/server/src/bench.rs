@@ -1,8 +1,8 @@
 //! `millstream bench`: what this machine gives, and how near the engine and the server come to it.
 //!
 //! The disk alone, the bare log, the engine and a server take turns, round by round, so that what
-//! else the machine does falls on all of them. It knows nothing of how they work: [`in_process`]
-//! loads a store, [`http`] loads an endpoint, [`report`] shows what came out. Start at [`run`].
+//! else the machine does falls on all of them. It knows nothing of how they work: `in_process`
+//! loads a store, `http` loads an endpoint, `report` shows what came out. Start at `run`.
 
 mod floors;
 mod http;

@@ -75,7 +75,10 @@ fn serve(flags: &ArgMatches) -> Result<(), Failure> {
             tracing::warn!("--credentials is not read: '--auth loopback' takes any signature");
         }
         let running = start(config).await?;
-        print_exports(&running).map_err(system("writing to stdout"))?;
+        if let Err(error) = print_exports(&running) {
+            // whoever started the server has read what it wanted, or does not read at all
+            tracing::warn!(%error, "the readiness lines could not be written to stdout");
+        }
         until_told(running, signals).await
     })
 }

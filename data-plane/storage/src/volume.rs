@@ -1,11 +1,11 @@
 //! The volume backing: one log group on local files.
 //!
 //! A commit window goes through three lanes. The **log lane** numbers the requests, writes one WAL
-//! frame, syncs it, and answers ([`wal::lane`]). The **sink lane** moves durable batches into one
-//! segment file per shard ([`sink::lane`]). The **checkpoint** makes the segments durable and lets
-//! the WAL go ([`sink::checkpoint`]). Each lane is a plain struct over a [`Disk`](crate::disk::Disk)
+//! frame, syncs it, and answers (`wal::lane`). The **sink lane** moves durable batches into one
+//! segment file per shard (`sink::lane`). The **checkpoint** makes the segments durable and lets
+//! the WAL go (`sink::checkpoint`). Each lane is a plain struct over a [`Disk`](crate::disk::Disk)
 //! and is stepped from outside: by threads in [`Engine`], by a seeded scheduler in the simulation.
-//! [`open`] is what happens before: scan, replay, copy, fence.
+//! `open` is what happens before: scan, replay, copy, fence.
 
 pub(crate) mod buffer;
 pub mod counters;

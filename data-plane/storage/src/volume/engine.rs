@@ -124,12 +124,18 @@ impl Engine {
             reserve_tried: Duration::ZERO,
         };
         let (files, files_inbox) = (Arc::clone(&stock), Arc::clone(&inbox));
+        let guard = || PanicGuard {
+            queue: Arc::clone(&queue),
+            failure: failure.clone(),
+        };
+        let (log_guard, sink_guard, files_guard) = (guard(), guard(), guard());
         let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let threads = Threads {
-            log: spawn("log").spawn(move || log_thread.run())?,
-            sink: spawn("sink").spawn(move || sink_thread.run())?,
-            files: spawn("wal-files")
-                .spawn(move || lanes::prepare_files(&files, &files_inbox, &failure))?,
+            log: spawn("log").spawn(move || log_guard.watch(|| log_thread.run()))?,
+            sink: spawn("sink").spawn(move || sink_guard.watch(|| sink_thread.run()))?,
+            files: spawn("wal-files").spawn(move || {
+                files_guard.watch(|| lanes::prepare_files(&files, &files_inbox, &failure));
+            })?,
         };
         let threads = Mutex::new(Some(threads));
         let inner = Inner {
@@ -211,6 +217,30 @@ impl Engine {
     }
 }
 
+/// Ends the store when one of its threads panics: no request may wait for a thread that is gone.
+struct PanicGuard {
+    queue: Arc<CommitQueue>,
+    failure: Failure,
+}
+
+impl PanicGuard {
+    /// Runs a thread's work.
+    fn watch<T>(self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        self.failure
+            .report(&std::io::Error::other("a thread of the store panicked"));
+        self.queue.abort();
+    }
+}
+
 impl Inner {
     fn stop(&self, clean: bool) {
         let Some(threads) = self.threads.lock().take() else {
@@ -219,7 +249,7 @@ impl Inner {
         self.queue.close();
         let lane = threads.log.join();
         self.inbox.close(clean);
-        self.stock.wake();
+        self.stock.end();
         let ended = [threads.sink.join(), threads.files.join()];
         if ended.iter().any(Result::is_err) {
             tracing::error!("a thread of the store panicked");

@@ -27,9 +27,9 @@ use crate::disk::real::RealDisk;
 /// An idle log is sealed after this long.
 const IDLE: Duration = Duration::from_secs(1);
 /// The sink gathers windows for this long, so that each shard is written in larger pieces.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// The sink stops gathering at this many bytes.
-const GATHER_BYTES: usize = 4 * 1024 * 1024;
+const GATHER_BYTES: usize = 8 * 1024 * 1024;
 /// A full disk is tried again after this long.
 const RETRY: Duration = Duration::from_millis(200);
 /// A checkpoint is taken at least this often while there is something new.
@@ -52,8 +52,8 @@ impl Failure {
         )
     }
 
-    fn report(&self, error: &dyn std::error::Error) {
-        tracing::error!(%error, "the disk failed: the store ends, and the next open decides");
+    pub(super) fn report(&self, error: &dyn std::error::Error) {
+        tracing::error!(%error, "the store failed and ends; the next open decides what is durable");
         self.what.send_if_modified(|what| {
             let first = what.is_none();
             if first {

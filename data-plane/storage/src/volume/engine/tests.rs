@@ -303,3 +303,24 @@ async fn the_bare_log_writes_no_segments_and_uses_its_files_again() {
     );
     assert_eq!(counters.unwritten_bytes, 0);
 }
+
+#[tokio::test]
+async fn a_thread_that_panics_ends_every_request_and_says_so() {
+    let (failure, mut failed) = Failure::new();
+    let queue = Arc::new(CommitQueue::new(1024));
+    let (reply, answered) = oneshot::channel();
+    let request = Request::Apply(Vec::new());
+    queue.push(Queued {
+        request,
+        charge: 0,
+        reply,
+    });
+    let guard = PanicGuard {
+        queue: Arc::clone(&queue),
+        failure,
+    };
+    let thread = std::thread::spawn(move || guard.watch(|| panic!("planted")));
+    thread.join().expect_err("it panicked");
+    assert!(answered.await.is_err(), "the request was dropped");
+    assert!(failed.borrow_and_update().is_some());
+}

@@ -52,6 +52,8 @@ struct StockState<D: Disk> {
     wanted: Option<u64>,
     /// Whether the spare is being made.
     preparing: bool,
+    /// Whether nobody will want a file any more.
+    ended: bool,
     free: Vec<u64>,
 }
 
@@ -62,6 +64,7 @@ impl<D: Disk> WalStock<D> {
             spare: None,
             wanted: None,
             preparing: false,
+            ended: false,
             free: Vec::new(),
         };
         Self {
@@ -138,13 +141,14 @@ impl<D: Disk> WalStock<D> {
     /// Waits until [`Self::prepare`] has something to do, or `limit` has passed.
     pub(crate) fn wait_wanted(&self, limit: Duration) {
         let mut state = self.state.lock();
-        if state.wanted.is_none() {
+        if state.wanted.is_none() && !state.ended {
             self.wanted.wait_for(&mut state, limit);
         }
     }
 
-    /// Ends [`Self::wait_wanted`] early.
-    pub(crate) fn wake(&self) {
+    /// Ends [`Self::wait_wanted`], now and from now on.
+    pub(crate) fn end(&self) {
+        self.state.lock().ended = true;
         self.wanted.notify_all();
     }
 
