@@ -77,7 +77,7 @@ lint:
 	$(CARGO) clippy --quiet --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --quiet --locked --workspace --no-deps
 
 unit:
 	$(CARGO) test --quiet --locked --workspace --no-fail-fast $(TEST_FEATURES)

@@ -1,4 +1,4 @@
-//! Kinesis Data Streams over a [`ShardStore`](millstream_storage::ShardStore): streams and their
+//! Kinesis Data Streams over a [`ShardStore`]: streams and their
 //! shard maps, puts, iterators, reads, retention.
 //!
 //! It knows AWS's semantics and messages; it must not know HTTP, JSON, signatures or files. Every
