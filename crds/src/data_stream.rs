@@ -1,7 +1,7 @@
 //! `DataStream`: one Kinesis data stream as an object.
 //!
 //! Field by field this is what a user writes and what the operator reports back. The ranges are
-//! AWS's. The rules that hold between fields are in [`validate`](self::validate).
+//! AWS's. The rules that hold between fields are in [`validate`].
 
 #![cfg_attr(
     feature = "k8s",
