@@ -51,27 +51,7 @@ pub(crate) fn find<D: Disk>(disk: &D) -> Result<Found, OpenError> {
             Ok(found)
         };
     };
-    let covered = found.checkpoint.position;
-    for epoch in &current.epochs {
-        let from = if epoch.epoch == covered.epoch {
-            covered
-        } else {
-            LogPosition {
-                epoch: epoch.epoch,
-                lsn: epoch.start,
-                file_first: epoch.start,
-                generation: epoch.generation,
-            }
-        };
-        let over = epoch.epoch < covered.epoch || epoch.end.is_some_and(|end| end <= from.lsn);
-        if !over {
-            found.spans.push(Span {
-                log_id: current.log_id,
-                from,
-                end: epoch.end,
-            });
-        }
-    }
+    found.spans = spans(current, &found.checkpoint);
     for span in &found.spans {
         let last_window = &mut found.last_window;
         last_window.clear();
