@@ -39,13 +39,7 @@ impl BatchHeader {
     /// Reads the first [`HEADER_BYTES`] of a batch; does not check the checksum.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut read = BytesRead::new(bytes);
-        if read.u32()? != MAGIC {
-            return Err(FormatError::Magic);
-        }
-        let version = read.u8()?;
-        if version != VERSION {
-            return Err(FormatError::Version(version));
-        }
+        read.format(MAGIC, VERSION)?;
         if read.u8()? != CODEC_PLAIN {
             return Err(FormatError::Field("codec"));
         }

@@ -58,6 +58,19 @@ impl<'a> BytesRead<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    /// The magic and the version that every format begins with.
+    pub(crate) fn format(&mut self, magic: u32, version: u8) -> Result<(), FormatError> {
+        if self.u32()? != magic {
+            return Err(FormatError::Magic);
+        }
+        let found = self.u8()?;
+        if found == version {
+            Ok(())
+        } else {
+            Err(FormatError::Version(found))
+        }
+    }
+
     pub(crate) fn shard(&mut self) -> Result<ShardUid, FormatError> {
         Ok(ShardUid(u128::from_le_bytes(self.array()?)))
     }

@@ -118,13 +118,7 @@ impl Checkpoint {
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
         let covered = bytes.len().checked_sub(4).ok_or(FormatError::Short)?;
         let mut read = BytesRead::new(&bytes[..covered]);
-        if read.u32()? != MAGIC {
-            return Err(FormatError::Magic);
-        }
-        let version = read.u8()?;
-        if version != VERSION {
-            return Err(FormatError::Version(version));
-        }
+        read.format(MAGIC, VERSION)?;
         if crc32c::crc32c(&bytes[..covered]).to_le_bytes() != bytes[covered..] {
             return Err(FormatError::Checksum);
         }

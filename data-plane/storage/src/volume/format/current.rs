@@ -60,13 +60,7 @@ impl Current {
     /// Reads and checks the file.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut read = BytesRead::new(bytes);
-        if read.u32()? != MAGIC {
-            return Err(FormatError::Magic);
-        }
-        let version = read.u8()?;
-        if version != VERSION {
-            return Err(FormatError::Version(version));
-        }
+        read.format(MAGIC, VERSION)?;
         let _reserved = read.take(3)?;
         let log_id = read.u64()?;
         let count = read.length()?;

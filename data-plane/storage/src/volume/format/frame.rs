@@ -83,13 +83,7 @@ impl FrameHeader {
     /// Reads a header and its checksum; the body is not looked at.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u32), FormatError> {
         let mut read = BytesRead::new(bytes);
-        if read.u32()? != MAGIC {
-            return Err(FormatError::Magic);
-        }
-        let version = read.u8()?;
-        if version != VERSION {
-            return Err(FormatError::Version(version));
-        }
+        read.format(MAGIC, VERSION)?;
         let kind = FrameKind::of_code(read.u8()?)?;
         let _reserved = read.u16()?;
         let header = Self {

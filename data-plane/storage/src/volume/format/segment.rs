@@ -33,13 +33,7 @@ pub(crate) fn encode_header(shard: ShardUid, first: u64) -> [u8; HEADER_BYTES] {
 /// Checks that a file is the segment that its name says.
 pub(crate) fn check_header(bytes: &[u8], shard: ShardUid, first: u64) -> Result<(), FormatError> {
     let mut read = BytesRead::new(bytes);
-    if read.u32()? != HEADER_MAGIC {
-        return Err(FormatError::Magic);
-    }
-    let version = read.u8()?;
-    if version != VERSION {
-        return Err(FormatError::Version(version));
-    }
+    read.format(HEADER_MAGIC, VERSION)?;
     if bytes.len() < HEADER_BYTES {
         return Err(FormatError::Short);
     }
@@ -92,13 +86,7 @@ pub(crate) fn decode_tail(
         .ok_or(FormatError::Short)?;
     let (index, footer) = bytes.split_at(index_len);
     let mut read = BytesRead::new(footer);
-    if read.u32()? != FOOTER_MAGIC {
-        return Err(FormatError::Magic);
-    }
-    let version = read.u8()?;
-    if version != VERSION {
-        return Err(FormatError::Version(version));
-    }
+    read.format(FOOTER_MAGIC, VERSION)?;
     let _reserved = read.take(3)?;
     let (found_len, found_last, count) = (read.u64()?, read.u64()?, read.length()?);
     let crc = crc32c::crc32c_append(crc32c::crc32c(index), &footer[..60]);
