@@ -6,6 +6,7 @@
 
 pub mod arn;
 pub mod caps;
+pub mod group;
 pub mod hash_key;
 pub mod metric;
 pub mod name;
@@ -15,6 +16,7 @@ pub mod time;
 pub mod uid;
 
 pub use arn::StreamArn;
+pub use group::{Epoch, GroupId};
 pub use hash_key::{HashKey, HashKeyRange};
 pub use metric::{ShardMetric, ShardMetrics};
 pub use name::{AccountId, PartitionKey, Region, Scope, StreamMode, StreamName};
