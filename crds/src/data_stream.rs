@@ -12,6 +12,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -90,14 +91,9 @@ impl DataStream {
             status_replicas_path = ".status.shardCount",
             label_selector_path = ".status.selector"
         ),
-        printcolumn(name = "Mode", type_ = "string", json_path = ".spec.streamMode"),
-        printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shardCount"),
-        printcolumn(
-            name = "Retention-Hours",
-            type_ = "integer",
-            json_path = ".spec.retentionPeriodHours"
-        ),
+        printcolumn(name = "Stream", type_ = "string", json_path = ".status.streamName"),
         printcolumn(name = "Status", type_ = "string", json_path = ".status.streamStatus"),
+        printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shardCount"),
         printcolumn(
             name = "Ready",
             type_ = "string",
@@ -105,9 +101,15 @@ impl DataStream {
         ),
         printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
         printcolumn(
-            name = "Arn",
+            name = "ARN",
             type_ = "string",
             json_path = ".status.streamArn",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Pool",
+            type_ = "string",
+            json_path = ".spec.pool",
             priority = 1
         ),
         validation = Rule::new(rules::NAME_FITS)
@@ -116,6 +118,12 @@ impl DataStream {
         validation = Rule::new(rules::NAME_STAYS)
             .message("the stream name cannot change: make another DataStream")
             .field_path(".spec.streamName"),
+        validation = Rule::new(rules::ADOPTED_ONCE)
+            .message(
+                "the stream has its records: adoptStreamId can only be removed, or set to \
+                 status.streamId"
+            )
+            .field_path(".spec.adoptStreamId"),
     ),
     x_kube(
         validation = Rule::new(rules::COUNT_OR_ON_DEMAND)
@@ -191,12 +199,16 @@ pub struct DataStreamSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard_level_metrics: Option<Vec<ShardLevelMetric>>,
     /// The pool of shard pods that holds the stream: 1 to 32 characters of `[a-z0-9-]`, first and
-    /// last not `-`.
+    /// last not `-`. Cannot be changed.
     #[cfg_attr(
         feature = "k8s",
         schemars(
             length(max = 32),
             regex(pattern = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
+        ),
+        x_kube(
+            validation = Rule::new(rules::POOL_STAYS)
+                .message("the pool cannot change: make another DataStream")
         )
     )]
     #[serde(default = "default_pool", deserialize_with = "or_default_pool")]
@@ -206,7 +218,7 @@ pub struct DataStreamSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// The id (32 lower-case hexadecimal digits) of a retained stream whose records this object
-    /// takes over.
+    /// takes over. Can be set until the object has a stream.
     #[cfg_attr(
         feature = "k8s",
         schemars(length(max = 32), regex(pattern = "^[0-9a-f]{32}$"))
@@ -259,6 +271,40 @@ pub enum DeletionPolicy {
     Delete,
 }
 
+impl StreamMode {
+    /// The mode as it stands in a manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioned => "PROVISIONED",
+            Self::OnDemand => "ON_DEMAND",
+        }
+    }
+}
+
+impl fmt::Display for StreamMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl DeletionPolicy {
+    /// The policy as it stands in a manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retain => "Retain",
+            Self::Delete => "Delete",
+        }
+    }
+}
+
+impl fmt::Display for DeletionPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A CloudWatch metric that can be reported per shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
@@ -307,6 +353,9 @@ pub struct DataStreamStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The name that clients use: `spec.streamName`, or the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_name: Option<String>,
     /// The internal id of the stream, 32 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_id: Option<String>,

@@ -1,43 +1,58 @@
 //! The Kubernetes side: the definitions that the API server gets, as YAML.
 //!
 //! Only with the feature `k8s`. The schema comes from the structs and their attributes; this
-//! module turns it into the files under `generated/`, and [`reference`] into pages for people.
-//! Start with [`definitions`].
+//! module turns it into the files that `kubectl` and the chart take, and [`reference`] into a page for
+//! people. Start with [`files`].
 
 mod reference;
 
 use kube::CustomResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use crate::data_stream::DataStreamResource;
 
-/// The first lines of every generated file.
+/// The first line of every generated file.
 const HEADER: &str = "# Generated from crds/src by `make gen`. Do not edit.\n";
 
-/// One definition and the files it belongs in.
+/// One definition and its name among files.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// The file's name under `crds/generated/`.
+    /// The file's name, the same wherever it is written.
     pub file_name: &'static str,
-    /// The name of its page under `docs/reference/`.
-    pub page_name: &'static str,
     /// The object, as the API server takes it.
     pub object: Value,
 }
 
 impl Definition {
-    /// The content of the file.
+    /// The definition for `kubectl apply`.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let body = serde_yaml::to_string(&self.object).expect("a JSON value is always valid YAML");
-        format!("{HEADER}{body}")
+        yaml(&self.object)
     }
 
-    /// The page for people.
+    /// The definition as a template of the chart `millstream-crds`: Helm upgrades what is among the
+    /// templates, and uninstalling keeps it, or every stream would go with its definition.
     #[must_use]
-    pub fn to_markdown(&self) -> String {
-        reference::page(&self.object)
+    pub fn to_template(&self) -> String {
+        let mut object = self.object.clone();
+        assert!(
+            !object.to_string().contains("{{"),
+            "two braces in {} would be read as a template",
+            self.file_name
+        );
+        object["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+        object["metadata"]["labels"] = json!({
+            "app.kubernetes.io/managed-by": "{{ .Release.Service }}",
+            "app.kubernetes.io/name": "millstream-crds",
+            "app.kubernetes.io/version": "{{ .Chart.AppVersion }}",
+        });
+        yaml(&object)
     }
+}
+
+fn yaml(object: &Value) -> String {
+    let body = serde_yaml::to_string(object).expect("a JSON value is always valid YAML");
+    format!("{HEADER}{body}")
 }
 
 /// Every custom resource definition of ours.
@@ -48,9 +63,27 @@ pub fn definitions() -> Vec<Definition> {
     drop_nullable(&mut object);
     vec![Definition {
         file_name: "datastreams.millstream.dev.yaml",
-        page_name: "data-stream.md",
         object,
     }]
+}
+
+/// Every generated file: its path from the root of the repository, and its content.
+#[must_use]
+pub fn files() -> Vec<(String, String)> {
+    let definitions = definitions();
+    let mut files = vec![(
+        "docs/reference/crds.md".to_owned(),
+        reference::page(&definitions),
+    )];
+    for definition in &definitions {
+        let name = definition.file_name;
+        files.push((format!("crds/generated/{name}"), definition.to_yaml()));
+        files.push((
+            format!("charts/millstream-crds/templates/{name}"),
+            definition.to_template(),
+        ));
+    }
+    files
 }
 
 /// Removes `nullable`, so that the API server prunes a null before it fills in defaults. A null

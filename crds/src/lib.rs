@@ -8,6 +8,7 @@
 //! A rule is written twice, once in Rust for [`DataStream::validate`] and once as schema and CEL
 //! for the API server; one table of manifests in `tests/manifests/` holds both to one verdict.
 
+pub mod annotations;
 pub mod data_stream;
 #[cfg(feature = "k8s")]
 pub mod k8s;

@@ -1,5 +1,5 @@
-//! Writes the custom resource definitions and their reference pages: `crdgen ROOT`, where ROOT is
-//! the root of the repository. Called by `make gen`.
+//! Writes the custom resource definitions, the chart's copy and the reference page: `crdgen ROOT`,
+//! where ROOT is the root of the repository. Called by `make gen`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,21 +8,10 @@ fn main() -> ExitCode {
     let Some(root) = std::env::args_os().nth(1).map(PathBuf::from) else {
         return fail("name the root of the repository: crdgen ROOT");
     };
-    for definition in millstream_crds::k8s::definitions() {
-        let files = [
-            (
-                root.join("crds/generated").join(definition.file_name),
-                definition.to_yaml(),
-            ),
-            (
-                root.join("docs/reference").join(definition.page_name),
-                definition.to_markdown(),
-            ),
-        ];
-        for (path, content) in files {
-            if let Err(error) = std::fs::write(&path, content) {
-                return fail(&format!("cannot write {}: {error}", path.display()));
-            }
+    for (path, content) in millstream_crds::k8s::files() {
+        let path = root.join(path);
+        if let Err(error) = std::fs::write(&path, content) {
+            return fail(&format!("cannot write {}: {error}", path.display()));
         }
     }
     ExitCode::SUCCESS

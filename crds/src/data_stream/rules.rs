@@ -10,6 +10,17 @@ pub(super) const NAME_STAYS: &str = "(has(self.spec.streamName) ? self.spec.stre
      self.metadata.name) == (has(oldSelf.spec.streamName) ? oldSelf.spec.streamName : \
      oldSelf.metadata.name)";
 
+/// What a stream holds was decided when it was made: taking over other records afterwards would
+/// hide those it has. Only a change is judged, so that a status can always be written.
+pub(super) const ADOPTED_ONCE: &str = "!has(self.spec.adoptStreamId) || \
+     (has(oldSelf.spec.adoptStreamId) && \
+     self.spec.adoptStreamId == oldSelf.spec.adoptStreamId) || \
+     !has(oldSelf.status) || !has(oldSelf.status.streamId) || \
+     self.spec.adoptStreamId == oldSelf.status.streamId";
+
+/// A stream lies in the pool that it was made in.
+pub(super) const POOL_STAYS: &str = "self == oldSelf";
+
 /// The load counts the shards, or `shardCount` does.
 pub(super) const COUNT_OR_ON_DEMAND: &str =
     "self.streamMode != 'ON_DEMAND' || !has(self.shardCount)";

@@ -51,15 +51,47 @@ impl DataStream {
     /// # Errors
     /// The violations, at least one.
     pub fn validate_update(&self, old: &Self) -> Result<(), Vec<Violation>> {
+        let mut broken = Vec::new();
         let (name, old_name) = (self.stream_name(), old.stream_name());
-        if name == old_name {
-            return Ok(());
+        if name != old_name {
+            broken.push(Violation::new(
+                "spec.streamName",
+                format!("the stream name cannot change from {old_name:?} to {name:?}"),
+                "make another DataStream",
+            ));
         }
-        Err(vec![Violation::new(
-            "spec.streamName",
-            format!("the stream name cannot change from {old_name:?} to {name:?}"),
-            "make another DataStream",
-        )])
+        let (pool, old_pool) = (&self.spec.pool, &old.spec.pool);
+        if pool != old_pool {
+            broken.push(Violation::new(
+                "spec.pool",
+                format!("the pool cannot change from {old_pool:?} to {pool:?}"),
+                "make another DataStream",
+            ));
+        }
+        self.check_adoption(old, &mut broken);
+        if broken.is_empty() {
+            Ok(())
+        } else {
+            Err(broken)
+        }
+    }
+
+    /// A stream that has its records cannot take over others.
+    fn check_adoption(&self, old: &Self, broken: &mut Vec<Violation>) {
+        let has = old
+            .status
+            .as_ref()
+            .and_then(|status| status.stream_id.as_deref());
+        let (Some(wanted), Some(has)) = (self.spec.adopt_stream_id.as_deref(), has) else {
+            return;
+        };
+        if wanted != has && old.spec.adopt_stream_id.as_deref() != Some(wanted) {
+            broken.push(Violation::new(
+                "spec.adoptStreamId",
+                format!("the object already has the records of stream {has}"),
+                "remove adoptStreamId, and make another DataStream for the retained records",
+            ));
+        }
     }
 
     fn check_type(&self, broken: &mut Vec<Violation>) {

@@ -1,6 +1,9 @@
-//! A definition as a page for people: its fields, their types, ranges, defaults and rules.
+//! The definitions as a page for people: fields, types, ranges, defaults, rules, columns.
 
 use serde_json::Value;
+
+use super::Definition;
+use crate::annotations;
 
 /// The keywords that limit a value, and how a page says them.
 const LIMITS: [(&str, &str); 7] = [
@@ -13,38 +16,81 @@ const LIMITS: [(&str, &str); 7] = [
     ("pattern", "matches"),
 ];
 
-/// The page of one definition.
-pub(super) fn page(definition: &Value) -> String {
+/// The page of all definitions.
+pub(super) fn page(definitions: &[Definition]) -> String {
+    let mut page = "<!-- Generated from crds/src by `make gen`. Do not edit. -->\n\n\
+         # Custom resources\n\n\
+         What a manifest may say, and what the operator reports back. A manifest that breaks a rule \
+         is refused by the API server, with the field and the fix.\n"
+        .to_owned();
+    for definition in definitions {
+        resource(&definition.object, &mut page);
+    }
+    page.push_str("\n## Annotations\n\n| annotation | value | what it does |\n|---|---|---|\n");
+    for (name, value, meaning) in annotations::ALL {
+        page.push_str(&format!("| `{name}` | `{value}` | {meaning} |\n"));
+    }
+    page
+}
+
+fn resource(definition: &Value, page: &mut String) {
     let spec = &definition["spec"];
     let version = &spec["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
-    let kind = text(&spec["names"]["kind"]);
+    let names = &spec["names"];
+    let kind = text(&names["kind"]);
     let api_version = format!("{}/{}", text(&spec["group"]), text(&version["name"]));
-    let mut page = format!(
-        "<!-- Generated from crds/src by `make gen`. Do not edit. -->\n\n# {kind}\n\n\
-         `apiVersion: {api_version}`, `kind: {kind}`. {}\n",
-        text(&schema["description"])
-    );
+    page.push_str(&format!(
+        "\n## {kind}\n\n`apiVersion: {api_version}`, `kind: {kind}`. {}\n\n\
+         `kubectl get {}` (short: {}; with the others of ours: {}).\n",
+        text(&schema["description"]),
+        text(&names["plural"]),
+        words(&names["shortNames"]),
+        words(&names["categories"]),
+    ));
     for part in ["spec", "status"] {
         let fields = &schema["properties"][part];
         page.push_str(&format!(
-            "\n## {part}\n\n{}\n\n",
+            "\n### {kind}.{part}\n\n{}\n\n",
             text(&fields["description"])
         ));
         page.push_str("| field | type | default | meaning |\n|---|---|---|---|\n");
-        rows(fields, "", &mut page);
+        rows(fields, "", page);
     }
-    page.push_str("\n## Rules between fields\n\n");
+    page.push_str(&format!("\n### {kind}: rules between fields\n\n"));
     for holder in [schema, &schema["properties"]["spec"]] {
-        for rule in holder["x-kubernetes-validations"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        for rule in list(&holder["x-kubernetes-validations"]) {
             page.push_str(&format!("- {}\n", text(&rule["message"])));
         }
     }
-    page
+    page.push_str(&format!(
+        "\n### {kind}: columns of `kubectl get`\n\n| column | from |\n|---|---|\n"
+    ));
+    for column in list(&version["additionalPrinterColumns"]) {
+        let wide = match column["priority"].as_i64() {
+            Some(1..) => " (with `-o wide`)",
+            _ => "",
+        };
+        let (name, path) = (text(&column["name"]), text(&column["jsonPath"]));
+        page.push_str(&format!("| {name}{wide} | `{path}` |\n"));
+    }
+    if version["subresources"]["scale"].is_object() {
+        page.push_str(&format!(
+            "\n`kubectl scale` and autoscalers set `{}`.\n",
+            text(&version["subresources"]["scale"]["specReplicasPath"]).trim_start_matches('.')
+        ));
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn words(value: &Value) -> String {
+    let words: Vec<String> = list(value)
+        .map(|word| format!("`{}`", plain(word)))
+        .collect();
+    words.join(", ")
 }
 
 fn rows(schema: &Value, path: &str, page: &mut String) {
@@ -76,16 +122,11 @@ fn kind(field: &Value) -> String {
     } else {
         &field["items"]["enum"]
     };
-    let words: Vec<String> = words
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|word| format!("`{}`", plain(word)))
-        .collect();
+    let words = self::words(words);
     if words.is_empty() {
         name
     } else {
-        format!("{name}: {}", words.join(", "))
+        format!("{name}: {words}")
     }
 }
 
@@ -95,10 +136,7 @@ fn limits(field: &Value) -> String {
         .filter(|(keyword, _)| !field[*keyword].is_null())
         .map(|(keyword, words)| format!("{words} `{}`", plain(&field[*keyword])))
         .collect();
-    let rules = field["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let rules = list(&field["x-kubernetes-validations"]);
     said.extend(rules.map(|rule| text(&rule["message"]).to_owned()));
     if said.is_empty() {
         String::new()

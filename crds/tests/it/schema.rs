@@ -2,8 +2,8 @@
 //!
 //! The API server checks structure itself and CEL through its engine. Here the few structural
 //! keywords that our definitions use are checked by [`check`], which refuses to meet a keyword it
-//! does not know; the rules run in `kube-cel`. A real API server gets the same table when there is
-//! a cluster to ask.
+//! does not know; the rules run in `kube-cel`. A real API server gets the same table from
+//! `e2e/apiserver/`.
 
 #![expect(
     clippy::panic,
@@ -14,7 +14,7 @@ use kube_cel::Validator;
 use millstream_crds::k8s::definitions;
 use serde_json::{Map, Value, json};
 
-use crate::manifests::{Row, table};
+use crate::manifests::{Judge, Row, table};
 
 /// What the API server accepts in `metadata`.
 const METADATA_FIELDS: [&str; 14] = [
@@ -38,7 +38,10 @@ const METADATA_FIELDS: [&str; 14] = [
 fn the_definition_gives_the_verdict_of_the_table() {
     let definition = definitions().remove(0).object;
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    for row in table() {
+    for row in table()
+        .into_iter()
+        .filter(|row| row.by != Some(Judge::Server))
+    {
         let errors = verdict(&definition, schema, &row);
         match &row.field {
             None => assert!(errors.is_empty(), "{}: {errors:?}", row.case),
