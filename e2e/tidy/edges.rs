@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::tree::root;
 
 /// Every crate of the workspace and what of ours it may depend on.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("types", &[]),
     ("clock", &["types"]),
     ("crds", &[]),
@@ -30,6 +30,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "chassis",
         ],
     ),
+    ("operator", &["types", "clock", "crds", "control", "link"]),
     (
         "e2e",
         &[
@@ -44,8 +45,8 @@ const ALLOWED_IN_TESTS: [(&str, &str); 1] = [("gateway", "storage")];
 
 /// Heavy libraries and the only crates that may name them.
 const HEAVY: [(&str, &[&str]); 3] = [
-    ("kube", &["crds"]),
-    ("k8s-openapi", &["crds"]),
+    ("kube", &["crds", "operator"]),
+    ("k8s-openapi", &["crds", "operator"]),
     ("kube-cel", &["crds"]),
 ];
 
