@@ -1,6 +1,6 @@
 """Adds up what .ci/run ran, from its log on stdin, and prints one line of counts.
 
-Counted: every Rust test, every check of a client script, each crash cycle, and the demo. What was
+Counted: every Rust test, every check of a script (`room: N passed, ...`), each crash cycle, and the demo. What was
 skipped is listed first, with the reason. The exit code is 0 only if nothing failed and something
 passed. `count.py N` adds N failed stages, so that a stage that died without a count is seen.
 """
@@ -10,7 +10,7 @@ import re
 import sys
 
 RUST = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
-SCRIPTS = re.compile(r"^(?:clients|scripts): (\d+) passed, (\d+) failed, (\d+) skipped$")
+SCRIPTS = re.compile(r"^[a-z]+: (\d+) passed, (\d+) failed, (\d+) skipped$")
 DEMO = "every row is there, in order per key, at its sequence number"
 FAULTS = ("lost", "doubled", "reordered", "phantom")
 

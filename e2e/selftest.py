@@ -94,10 +94,11 @@ class Count(unittest.TestCase):
         log = (
             "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured\n"
             "clients: 10 passed, 0 failed, 1 skipped\n"
+            "apiserver: 100 passed, 0 failed, 0 skipped\n"
             '{"cycles":20,"lost":0,"doubled":0,"reordered":0,"phantom":0}\n'
             f"{_demo_line()}\n"
         )
-        self.assertEqual(self.last_line(log), ("36 passed, 0 failed, 2 skipped", True))
+        self.assertEqual(self.last_line(log), ("136 passed, 0 failed, 2 skipped", True))
 
     def test_one_failed_test_fails_the_run(self):
         log = "test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured\n"

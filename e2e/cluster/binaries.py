@@ -94,11 +94,21 @@ def _present(probe: str) -> bool:
 
 def kube() -> pathlib.Path:
     """The folder with the binaries of `PACKAGES`; the first call builds for some ten minutes."""
-    sources = [KUBE / "go.mod", KUBE / "go.sum", KUBE / "coredns" / "main.go"]
-    key = bring.digest(b"".join(path.read_bytes() for path in sources))
+    key = _kube_key()
     folder = bring.cache() / f"kube-{key}"
     bring.once(folder, lambda: _build(folder, bring.cache() / f"kube-build-{key}"))
     return folder
+
+
+def kube_if_built() -> pathlib.Path | None:
+    """The same folder if it is complete, for tests that need only some of it; builds nothing."""
+    folder = bring.cache() / f"kube-{_kube_key()}"
+    return folder if (folder / ".complete").exists() else None
+
+
+def _kube_key() -> str:
+    sources = [KUBE / "go.mod", KUBE / "go.sum", KUBE / "coredns" / "main.go"]
+    return bring.digest(b"".join(path.read_bytes() for path in sources))
 
 
 def _build(folder: pathlib.Path, go_cache: pathlib.Path) -> None:
