@@ -11,13 +11,13 @@ use millstream_chassis::Drain;
 use millstream_chassis::metrics::cloudwatch::{CloudWatch, Measure, Row};
 use millstream_clock::{Clock, task};
 use millstream_stream::counters::{Calls, ShardCounters, StreamCounters};
-use millstream_stream::{ShardStore, Stream, Streams};
+use millstream_stream::{ShardLog, Stream, Streams};
 use millstream_types::{Region, ShardId, ShardMetric, StreamUid};
 
 const MINUTE_MS: u64 = 60_000;
 
 /// Publishes at the end of each minute, until the drain begins.
-pub async fn run<S: ShardStore>(
+pub async fn run<S: ShardLog>(
     streams: Streams<S>,
     shown: Arc<CloudWatch>,
     home: Region,

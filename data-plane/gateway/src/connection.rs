@@ -10,7 +10,7 @@ use hyper_util::server::conn::auto;
 use millstream_chassis::Drain;
 use millstream_clock::task;
 use millstream_control::ControlPlane;
-use millstream_stream::ShardStore;
+use millstream_stream::ShardLog;
 use tokio::net::TcpStream;
 
 use crate::io::CountedIo;
@@ -42,7 +42,7 @@ pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
 
 /// Serves `stream` until it ends, is cut by the watchdog, or `cut` begins. Once `drain` has begun
 /// it ends after the requests that are under way.
-pub(crate) async fn serve<S: ShardStore, C: ControlPlane>(
+pub(crate) async fn serve<S: ShardLog, C: ControlPlane>(
     stream: TcpStream,
     builder: &auto::Builder<TokioExecutor>,
     service: Arc<Service<S, C>>,

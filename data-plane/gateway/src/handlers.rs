@@ -13,7 +13,7 @@ use std::time::Duration;
 use millstream_control::ControlPlane;
 use millstream_protocol::ServiceError;
 use millstream_protocol::kinesis::{Request, Response};
-use millstream_stream::{ShardStore, Streams};
+use millstream_stream::{ShardLog, Streams};
 use millstream_types::Scope;
 
 use crate::lanes::PageMemory;
@@ -44,7 +44,7 @@ impl From<Response> for Answer {
     }
 }
 
-impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
+impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
     pub(crate) fn new(streams: Streams<S>, control: Arc<C>, options: &Options) -> Self {
         Self {
             streams,

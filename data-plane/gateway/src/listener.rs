@@ -9,7 +9,7 @@ use millstream_chassis::drain::drain;
 use millstream_chassis::{Drain, Metrics};
 use millstream_clock::{Clock, Entropy, task};
 use millstream_control::ControlPlane;
-use millstream_stream::{ShardStore, Streams};
+use millstream_stream::{ShardLog, Streams};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -40,7 +40,7 @@ pub struct Gateway<S, C> {
     builder: Arc<auto::Builder<TokioExecutor>>,
 }
 
-impl<S: ShardStore, C: ControlPlane> Gateway<S, C> {
+impl<S: ShardLog, C: ControlPlane> Gateway<S, C> {
     /// A gateway to `streams`, whose changes go to `control`.
     #[must_use]
     pub fn new(

@@ -12,7 +12,7 @@ use millstream_control::ControlPlane;
 use millstream_protocol::kinesis::{self, Operation};
 use millstream_protocol::route::{Head, rejected, route};
 use millstream_protocol::{Codec, Reply};
-use millstream_stream::{ShardStore, Streams};
+use millstream_stream::{ShardLog, Streams};
 
 use crate::body::{BodyReader, Held, Refused};
 use crate::handlers::{Answer, Handlers};
@@ -43,7 +43,7 @@ struct Answered {
     body_bytes: usize,
 }
 
-impl<S: ShardStore, C: ControlPlane> Service<S, C> {
+impl<S: ShardLog, C: ControlPlane> Service<S, C> {
     pub(crate) fn new(
         options: Options,
         streams: Streams<S>,

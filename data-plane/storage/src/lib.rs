@@ -17,5 +17,5 @@ pub mod volume;
 
 pub use store::{
     Append, AppendError, Appended, ApplyError, Change, NewRecord, Read, ReadError, ReadLimit,
-    Record, ShardStatus, ShardStore, StoreError,
+    Record, ShardLog, ShardStatus, ShardStore, StoreError,
 };

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::store::{
     Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, Record,
-    ShardStatus, ShardStore, StoreError,
+    ShardLog, ShardStatus, ShardStore, StoreError,
 };
 
 /// Most bytes of a row's key.
@@ -226,7 +226,7 @@ impl State {
     }
 }
 
-impl ShardStore for MemoryStore {
+impl ShardLog for MemoryStore {
     async fn append(
         &self,
         appends: Vec<Append>,
@@ -244,6 +244,31 @@ impl ShardStore for MemoryStore {
         Ok(answers)
     }
 
+    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
+        self.0.state.lock().read(shard, from, limit)
+    }
+
+    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
+        self.0.state.lock().number_at(shard, time)
+    }
+
+    async fn wait_past(&self, shard: ShardUid, number: u64) {
+        loop {
+            // Made before the look, so that no change between the two is missed.
+            let changed = self.0.changed.notified();
+            match self.status_now(shard) {
+                Some(status) if !status.sealed && status.next <= number => changed.await,
+                _ => return,
+            }
+        }
+    }
+
+    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
+        self.status_now(shard).ok_or(ReadError::NoShard)
+    }
+}
+
+impl ShardStore for MemoryStore {
     async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
         {
             let mut state = self.0.state.lock();
@@ -259,26 +284,7 @@ impl ShardStore for MemoryStore {
         Ok(())
     }
 
-    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
-        self.0.state.lock().read(shard, from, limit)
-    }
-
-    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
-        self.0.state.lock().number_at(shard, time)
-    }
-
-    async fn wait_past(&self, shard: ShardUid, number: u64) {
-        loop {
-            // Made before the look, so that no change between the two is missed.
-            let changed = self.0.changed.notified();
-            match self.status(shard) {
-                Some(status) if !status.sealed && status.next <= number => changed.await,
-                _ => return,
-            }
-        }
-    }
-
-    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
         self.0.state.lock().shards.get(&shard).map(Shard::status)
     }
 

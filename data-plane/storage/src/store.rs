@@ -1,5 +1,6 @@
-//! The one interface to shards. The volume engine implements it, and so does the in-memory model
-//! that the tests hold against the engine.
+//! The interface to shards, in two halves: [`ShardLog`] is what puts and reads need, wherever the
+//! shard lives; [`ShardStore`] adds what only the process that holds the shards can do. The volume
+//! engine implements both, and so does the in-memory model that the tests hold against the engine.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -121,7 +122,9 @@ pub struct ShardStatus {
     pub sealed: bool,
 }
 
-/// Why one [`Append`] of a request was refused. Nothing of it is or will be durable.
+/// Why one [`Append`] of a request failed. Nothing of it is or will be durable, unless it says
+/// [`AppendError::Unknown`]. A store in this process answers the first two only: what it refuses
+/// else, it refuses as a whole ([`StoreError`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// No such shard (it may have been dropped).
@@ -130,6 +133,20 @@ pub enum AppendError {
     /// The shard was sealed.
     #[error("the shard is sealed")]
     Sealed,
+    /// A memory budget of the shard's server, or of the way there, is used up; try again.
+    #[error("a memory budget on the way to the shard is used up")]
+    Overloaded,
+    /// The disk of the shard's server is full; try again once there is space.
+    #[error("the disk of the shard's server is full")]
+    NoSpace,
+    /// The shard's server could not be reached, or does not serve the shard: nothing was sent or
+    /// everything was refused.
+    #[error("the shard's server cannot be reached")]
+    Unreachable,
+    /// The answer was lost, or the server closed in between: whether the records are durable is not
+    /// known. They must not be sent again.
+    #[error("whether the records are durable is not known")]
+    Unknown,
 }
 
 /// Why a whole request was refused.
@@ -184,13 +201,16 @@ pub enum ReadError {
     /// The disk answered an error.
     #[error("reading a segment failed: {0}")]
     Io(String),
+    /// The shard's server could not be reached, or did not answer.
+    #[error("the shard's server cannot be reached: {0}")]
+    Unreachable(String),
 }
 
-/// Ordered, durable shards and small metadata rows.
+/// Ordered, durable shards, in this process or behind a network.
 ///
 /// A request that returned `Ok` is on stable storage. Requests of one caller that wait for one
 /// another take effect in that order; readers see durable records only.
-pub trait ShardStore: Send + Sync + 'static {
+pub trait ShardLog: Send + Sync + 'static {
     /// Appends to one or several shards. Each [`Append`] succeeds or fails alone; the answers stand
     /// in the order of the request. An outer error says that none of them was made durable
     /// (except [`StoreError::Closed`]: not known).
@@ -199,10 +219,8 @@ pub trait ShardStore: Send + Sync + 'static {
         appends: Vec<Append>,
     ) -> impl Future<Output = Result<Vec<Result<Appended, AppendError>>, StoreError>> + Send;
 
-    /// Applies all of `changes`, in order and atomically, or none.
-    fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), ApplyError>> + Send;
-
-    /// Durable records from `from` on (from the trim point if that is higher).
+    /// Durable records from `from` on (from the trim point if that is higher). At or above the next
+    /// number there are none, and the read goes on at `from`.
     fn read(
         &self,
         shard: ShardUid,
@@ -219,10 +237,23 @@ pub trait ShardStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<u64, ReadError>> + Send;
 
     /// Waits until the shard's next number is above `number`, or the shard is sealed or dropped.
+    /// May return early: who needs to know looks.
     fn wait_past(&self, shard: ShardUid, number: u64) -> impl Future<Output = ()> + Send;
 
+    /// The shard's state.
+    fn status(
+        &self,
+        shard: ShardUid,
+    ) -> impl Future<Output = Result<ShardStatus, ReadError>> + Send;
+}
+
+/// The shards of this process, with small metadata rows: what makes and removes shards.
+pub trait ShardStore: ShardLog {
+    /// Applies all of `changes`, in order and atomically, or none.
+    fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), ApplyError>> + Send;
+
     /// The shard's state, or none when there is no such shard.
-    fn status(&self, shard: ShardUid) -> Option<ShardStatus>;
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus>;
 
     /// Durable rows whose key starts with `prefix`, ordered by key.
     fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)>;
@@ -232,17 +263,13 @@ pub trait ShardStore: Send + Sync + 'static {
     fn retention_now(&self) -> Option<Millis>;
 }
 
-/// A shared store is a store.
-impl<S: ShardStore> ShardStore for Arc<S> {
+/// A shared log is a log.
+impl<S: ShardLog> ShardLog for Arc<S> {
     fn append(
         &self,
         appends: Vec<Append>,
     ) -> impl Future<Output = Result<Vec<Result<Appended, AppendError>>, StoreError>> + Send {
         S::append(self, appends)
-    }
-
-    fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), ApplyError>> + Send {
-        S::apply(self, changes)
     }
 
     fn read(
@@ -266,8 +293,22 @@ impl<S: ShardStore> ShardStore for Arc<S> {
         S::wait_past(self, shard, number)
     }
 
-    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+    fn status(
+        &self,
+        shard: ShardUid,
+    ) -> impl Future<Output = Result<ShardStatus, ReadError>> + Send {
         S::status(self, shard)
+    }
+}
+
+/// A shared store is a store.
+impl<S: ShardStore> ShardStore for Arc<S> {
+    fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), ApplyError>> + Send {
+        S::apply(self, changes)
+    }
+
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
+        S::status_now(self, shard)
     }
 
     fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {

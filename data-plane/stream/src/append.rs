@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_storage::{Append, NewRecord, ShardStore};
+use millstream_storage::{Append, NewRecord, ReadError, ShardLog};
 use millstream_types::{HashKey, PartitionKey, Scope, SequenceNumber, ShardId, StreamName, caps};
 
-use crate::error::store::AppendFailure;
+use crate::error::store::{AppendFailure, ReadFailure};
 use crate::error::{
     EntryError, PutRecordError, PutRecordsError, RateExceeded, RecordTooLarge, StreamNotFound,
 };
@@ -65,7 +65,7 @@ pub struct PutRecordsOutput {
     pub failed: usize,
 }
 
-impl<S: ShardStore> Streams<S> {
+impl<S: ShardLog> Streams<S> {
     /// Puts one record and waits until it is durable. `ordering` is `SequenceNumberForOrdering`:
     /// numbers of a shard grow in any case, so it is only checked.
     ///
@@ -96,7 +96,7 @@ impl<S: ShardStore> Streams<S> {
         check_size(stream, 1, &entry)?;
         let shard = stream.map.route(entry.hash_key());
         if let Some(number) = ordering {
-            self.check_ordering(stream, number)?;
+            self.check_ordering(stream, number).await?;
         }
         let data_bytes = entry.data.len() as u64;
         let append = Append {
@@ -130,27 +130,38 @@ impl<S: ShardStore> Streams<S> {
     /// Refuses what cannot be a number that was given before. A number of another shard or stream
     /// is allowed, as on AWS: AWS's own example passes the number of the record before, whatever
     /// its partition key.
-    fn check_ordering(&self, stream: &Stream, text: &str) -> Result<(), PutRecordError> {
-        let given_before = |number: &SequenceNumber| {
-            let shard = stream.map.get(ShardId(number.shard_index));
-            match shard.filter(|shard| shard.created_s == number.created_s) {
-                // The clock may have been set back since: the counter is what counts.
-                Some(shard) => {
-                    let next = self.inner.store.status(shard.uid).map_or(1, |s| s.next);
-                    number.counter < next
-                },
-                None => {
-                    let now_s = self.inner.clock.now().seconds();
-                    number.created_s.max(number.put_s) <= now_s
-                },
-            }
+    async fn check_ordering(&self, stream: &Stream, text: &str) -> Result<(), PutRecordError> {
+        let given_before = match text.parse::<SequenceNumber>() {
+            Ok(number) => self.was_given(stream, &number).await?,
+            Err(_) => false,
         };
-        match text.parse::<SequenceNumber>() {
-            Ok(number) if given_before(&number) => Ok(()),
-            _ => Err(PutRecordError::Ordering {
-                number: text.to_owned(),
-                stream: stream.name.clone(),
-                account: stream.scope.account.clone(),
+        if given_before {
+            return Ok(());
+        }
+        Err(PutRecordError::Ordering {
+            number: text.to_owned(),
+            stream: stream.name.clone(),
+            account: stream.scope.account.clone(),
+        })
+    }
+
+    async fn was_given(
+        &self,
+        stream: &Stream,
+        number: &SequenceNumber,
+    ) -> Result<bool, PutRecordError> {
+        let shard = stream.map.get(ShardId(number.shard_index));
+        let Some(shard) = shard.filter(|shard| shard.created_s == number.created_s) else {
+            let now_s = self.inner.clock.now().seconds();
+            return Ok(number.created_s.max(number.put_s) <= now_s);
+        };
+        // The clock may have been set back since: the counter is what counts.
+        match self.inner.store.status(shard.uid).await {
+            Ok(status) => Ok(number.counter < status.next),
+            Err(ReadError::NoShard) => Ok(number.counter < 1),
+            Err(error) => Err(match ReadFailure::from(error) {
+                ReadFailure::Throttled => rate_exceeded(stream, shard).into(),
+                ReadFailure::Gone | ReadFailure::Internal => PutRecordError::Internal,
             }),
         }
     }

@@ -3,7 +3,7 @@
 //! An iterator holds the number of the next record to read, whatever its type was: LATEST on an
 //! idle shard stays where it was issued.
 
-use millstream_storage::{ShardStatus, ShardStore};
+use millstream_storage::{ReadError, ShardLog, ShardStatus};
 use millstream_types::{Millis, Scope, SequenceNumber, ShardId, ShardUid, StreamName, StreamUid};
 
 use crate::error::store::ReadFailure;
@@ -79,7 +79,7 @@ impl Position {
     }
 }
 
-impl<S: ShardStore> Streams<S> {
+impl<S: ShardLog> Streams<S> {
     /// An iterator at a position of a shard. `shard` is what the client calls it.
     ///
     /// # Errors
@@ -107,7 +107,8 @@ impl<S: ShardStore> Streams<S> {
         // AWS names the shard, too, when it is the stream that does not exist.
         let stream = self.get(scope, name).map_err(|_absent| gone())?;
         let shard = stream.map.get(id).ok_or_else(gone)?;
-        let status = self.inner.store.status(shard.uid).ok_or_else(gone)?;
+        let status = self.inner.store.status(shard.uid).await;
+        let status = status.map_err(|error| read_failed(&stream, shard, error))?;
         let number = match start {
             StartingPosition::TrimHorizon => status.first,
             StartingPosition::Latest => status.next,
@@ -145,19 +146,23 @@ impl<S: ShardStore> Streams<S> {
             return Ok(status.next);
         }
         let found = self.inner.store.number_at(shard.uid, time).await;
-        found.map_err(|error| match ReadFailure::from(error) {
-            ReadFailure::Gone => IteratorError::ShardNotFound(ShardNotFound {
-                shard: shard.id,
-                stream: stream.name.clone(),
-                account: stream.scope.account.clone(),
-            }),
-            ReadFailure::Throttled => IteratorError::Throttled(RateExceeded {
-                shard: shard.id,
-                stream: stream.name.clone(),
-                account: stream.scope.account.clone(),
-            }),
-            ReadFailure::Internal => IteratorError::Internal,
-        })
+        found.map_err(|error| read_failed(stream, shard, error))
+    }
+}
+
+fn read_failed(stream: &Stream, shard: &Shard, error: ReadError) -> IteratorError {
+    match ReadFailure::from(error) {
+        ReadFailure::Gone => IteratorError::ShardNotFound(ShardNotFound {
+            shard: shard.id,
+            stream: stream.name.clone(),
+            account: stream.scope.account.clone(),
+        }),
+        ReadFailure::Throttled => IteratorError::Throttled(RateExceeded {
+            shard: shard.id,
+            stream: stream.name.clone(),
+            account: stream.scope.account.clone(),
+        }),
+        ReadFailure::Internal => IteratorError::Internal,
     }
 }
 

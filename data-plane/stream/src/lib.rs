@@ -1,5 +1,6 @@
-//! Kinesis Data Streams over a [`ShardStore`]: streams and their
-//! shard maps, puts, iterators, reads, retention.
+//! Kinesis Data Streams over shards: streams and their shard maps, puts, iterators, reads,
+//! retention. Puts and reads need a [`ShardLog`], here or behind a network; what makes, changes and
+//! removes streams needs the [`ShardStore`] of this process.
 //!
 //! It knows AWS's semantics and messages; it must not know HTTP, JSON, signatures or files. Every
 //! operation is a method of [`Streams`], in the file of its concern: `lifecycle`, `append`,
@@ -24,7 +25,7 @@ mod rows;
 mod wire;
 
 /// The store beneath, for those who hold a [`Streams`] of any of them.
-pub use millstream_storage::{ReadLimit, ShardStore};
+pub use millstream_storage::{ReadLimit, ShardLog, ShardStore};
 
 pub use append::{PutEntry, PutOutput, PutRecordsOutput};
 pub use error::Kind;

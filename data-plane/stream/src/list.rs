@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_storage::ShardStore;
+use millstream_storage::ShardLog;
 use millstream_types::{Millis, Scope, ShardId, StreamName, StreamUid, caps};
 
 use crate::error::{ListError, StreamNotFound};
@@ -87,7 +87,7 @@ struct ShardsCursor {
     after: Option<ShardId>,
 }
 
-impl<S: ShardStore> Streams<S> {
+impl<S: ShardLog> Streams<S> {
     /// At most `limit` streams of the scope.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_storage::{Read, ReadLimit, ShardStatus, ShardStore};
+use millstream_storage::{Read, ReadLimit, ShardLog};
 use millstream_types::{Millis, Scope, SequenceNumber, StreamName, caps};
 
 use crate::amazon_time;
@@ -49,7 +49,7 @@ pub struct GetRecordsOutput {
     pub millis_behind_latest: u64,
 }
 
-impl<S: ShardStore> Streams<S> {
+impl<S: ShardLog> Streams<S> {
     /// Durable records from the iterator on: at most `limit` (10,000 when absent or more) and
     /// 10 MiB. `name` is the stream that the request names beside the iterator, if it does.
     ///
@@ -126,22 +126,18 @@ impl<S: ShardStore> Streams<S> {
             .get(position.shard)
             .filter(|shard| shard.uid == position.shard_uid)
             .ok_or_else(|| gone(scope, position))?;
-        let status = self.inner.store.status(shard.uid);
-        let status = status.ok_or_else(|| gone(scope, position))?;
-        let read = if position.number >= status.next {
-            nothing(position.number, status)
-        } else {
-            let limit = ReadLimit {
-                records: limit.records.clamp(1, caps::GET_RECORDS_RECORDS_MAX),
-                bytes: limit.bytes.min(caps::GET_RECORDS_BYTES_MAX),
-            };
-            let read = self.inner.store.read(shard.uid, position.number, limit);
-            read.await.map_err(|error| match ReadFailure::from(error) {
-                ReadFailure::Gone => gone(scope, position),
-                ReadFailure::Throttled => throttled(stream, shard),
-                ReadFailure::Internal => GetRecordsError::Internal,
-            })?
+        let limit = ReadLimit {
+            records: limit.records.clamp(1, caps::GET_RECORDS_RECORDS_MAX),
+            bytes: limit.bytes.min(caps::GET_RECORDS_BYTES_MAX),
         };
+        // A position above the tip (from AFTER_SEQUENCE_NUMBER with a number not given yet) stays
+        // where it is.
+        let read = self.inner.store.read(shard.uid, position.number, limit);
+        let read = read.await.map_err(|error| match ReadFailure::from(error) {
+            ReadFailure::Gone => gone(scope, position),
+            ReadFailure::Throttled => throttled(stream, shard),
+            ReadFailure::Internal => GetRecordsError::Internal,
+        })?;
         Ok(self.output(scope, stream, shard, read))
     }
 
@@ -183,16 +179,6 @@ impl<S: ShardStore> Streams<S> {
             next_iterator,
             millis_behind_latest,
         }
-    }
-}
-
-/// A read at or above the tip. A position above it (from AFTER_SEQUENCE_NUMBER with a number not
-/// given yet) stays where it is.
-fn nothing(number: u64, status: ShardStatus) -> Read {
-    Read {
-        records: Vec::new(),
-        next: number,
-        status,
     }
 }
 

@@ -119,7 +119,7 @@ impl<S: ShardStore> Service<S> {
     /// The trim that the shard needs, if any.
     async fn trim(&self, shard: &Shard, horizon: Millis) -> Result<Option<Change>, ReadError> {
         let store: &Arc<S> = &self.streams.inner.store;
-        let Some(status) = store.status(shard.uid) else {
+        let Some(status) = store.status_now(shard.uid) else {
             return Ok(None);
         };
         if status.first == status.next {

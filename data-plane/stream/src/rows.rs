@@ -60,7 +60,10 @@ pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Vec<Stream>, OpenError> {
             return Err(RowError::Malformed("its key is of another stream").at(&key));
         }
         let own = shards.remove(&row.uid).unwrap_or_default();
-        if own.iter().any(|shard| store.status(shard.uid).is_none()) {
+        if own
+            .iter()
+            .any(|shard| store.status_now(shard.uid).is_none())
+        {
             return Err(RowError::Malformed("a shard of the stream has no log").at(&key));
         }
         let map = ShardMap::new(own)

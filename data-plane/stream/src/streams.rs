@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millstream_clock::{Clock, Entropy};
-use millstream_storage::ShardStore;
+use millstream_storage::{ShardLog, ShardStore};
 use millstream_types::{AccountId, Scope, StreamName, caps};
 use parking_lot::RwLock;
 
@@ -78,7 +78,9 @@ impl<S: ShardStore> Streams<S> {
             }),
         })
     }
+}
 
+impl<S: ShardLog> Streams<S> {
     /// The stream of this name as it is now.
     ///
     /// # Errors

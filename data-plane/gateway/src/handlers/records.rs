@@ -11,14 +11,14 @@ use millstream_protocol::kinesis::response::{
 };
 use millstream_protocol::kinesis::{Response, errors as texts};
 use millstream_stream::error::EntryError;
-use millstream_stream::{PutOutput, ReadLimit, ShardStore};
+use millstream_stream::{PutOutput, ReadLimit, ShardLog};
 use millstream_types::{PartitionKey, Scope, StreamName, caps};
 
 use super::{Answer, Handlers};
 use crate::errors;
 use crate::lanes::PageMemory;
 
-impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
+impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
     pub(super) async fn put_record(
         &self,
         scope: &Scope,

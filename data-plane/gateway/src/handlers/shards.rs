@@ -9,7 +9,7 @@ use millstream_protocol::kinesis::response::{
     GetShardIteratorOutput, ListShardsOutput, ShardDescription,
 };
 use millstream_protocol::kinesis::{Response, errors as texts};
-use millstream_stream::{self as stream, ShardStore, ShardsFrom, StartingPosition};
+use millstream_stream::{self as stream, ShardLog, ShardsFrom, StartingPosition};
 use millstream_types::{Scope, ShardId, StreamName};
 
 use super::Handlers;
@@ -18,7 +18,7 @@ use crate::errors;
 /// Shards on a page unless the request says how many.
 const SHARDS_DEFAULT: usize = 1000;
 
-impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
+impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
     pub(super) fn list_shards(
         &self,
         scope: &Scope,

@@ -12,7 +12,7 @@ use millstream_protocol::kinesis::request::{
 use millstream_protocol::kinesis::response::{
     ListStreamsOutput, StreamDescription, StreamDescriptionSummary, StreamStatus, StreamSummary,
 };
-use millstream_stream::{ShardStore, Stream, StreamsFrom};
+use millstream_stream::{ShardLog, Stream, StreamsFrom};
 use millstream_types::Scope;
 
 use super::{Handlers, shards};
@@ -23,7 +23,7 @@ const SHARDS_DEFAULT: u32 = 100;
 /// Streams on a page unless the request says how many.
 const STREAMS_DEFAULT: u32 = 100;
 
-impl<S: ShardStore, C: ControlPlane> Handlers<S, C> {
+impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
     pub(super) async fn create_stream(
         &self,
         scope: &Scope,

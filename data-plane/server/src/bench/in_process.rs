@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millstream_clock::{Clock, SystemClock, SystemEntropy, task};
-use millstream_storage::store::{Change, ReadLimit, ShardStore as _};
+use millstream_storage::store::{Change, ReadLimit, ShardLog as _, ShardStore as _};
 use millstream_storage::volume::{Engine, Options};
 use millstream_types::ShardUid;
 

@@ -48,7 +48,7 @@ pub(crate) async fn measure(target: &Target, how_long: Duration) -> Result<f64, 
 async fn trim(target: &Target) -> Result<(), BenchError> {
     let trims = (0..BATCHES.shards).filter_map(|at| {
         let shard = shard(at, BATCHES.shards);
-        let next = target.engine.status(shard)?.next;
+        let next = target.engine.status_now(shard)?.next;
         let before = next.saturating_sub(KEPT_PER_SHARD).max(1);
         Some(Change::TrimShard { shard, before })
     });

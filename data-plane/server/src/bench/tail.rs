@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_clock::{Clock as _, task};
-use millstream_storage::store::{Append, Change, NewRecord, ReadLimit, ShardStore as _};
+use millstream_storage::store::{Append, Change, NewRecord, ReadLimit, ShardLog as _, ShardStore as _};
 use millstream_types::ShardUid;
 
 use super::BenchError;
@@ -124,7 +124,7 @@ fn spawn_reader(
 ) -> tokio::task::JoinHandle<Result<(), BenchError>> {
     let (engine, clock) = (target.engine.clone(), Arc::clone(&target.clock));
     task::spawn("tail-reader", async move {
-        let mut from = engine.status(uid).map_or(1, |status| status.next);
+        let mut from = engine.status_now(uid).map_or(1, |status| status.next);
         loop {
             engine.wait_past(uid, from).await;
             let read = engine.read(uid, from, READ_LIMIT).await?;

@@ -93,7 +93,7 @@ async fn a_trim_hides_records_and_never_moves_back_or_past_the_end() {
             before,
         };
         store.apply(vec![trim]).await.unwrap();
-        assert_eq!(store.status(SHARD).unwrap().first, first);
+        assert_eq!(store.status_now(SHARD).unwrap().first, first);
     }
     assert_eq!(texts(&store, 1, ALL).await, (vec![], 4));
 }
@@ -155,7 +155,7 @@ async fn a_waiter_wakes_for_a_record_a_seal_and_a_drop() {
         Some(Change::DropShard(SHARD)),
     ] {
         let waiting = store.clone();
-        let next = store.status(SHARD).unwrap().next;
+        let next = store.status_now(SHARD).unwrap().next;
         let waiter = task::spawn(
             "waiter",
             async move { waiting.wait_past(SHARD, next).await },

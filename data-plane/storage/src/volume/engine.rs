@@ -32,8 +32,8 @@ use super::window::{Reply, Request};
 use super::{layout, read};
 use crate::disk::real::RealDisk;
 use crate::store::{
-    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardStatus,
-    ShardStore, StoreError,
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
+    ShardStatus, ShardStore, StoreError,
 };
 
 /// How long a read waits for buffers before it is refused.
@@ -273,7 +273,7 @@ impl Drop for Inner {
     }
 }
 
-impl ShardStore for Engine {
+impl ShardLog for Engine {
     async fn append(
         &self,
         appends: Vec<Append>,
@@ -292,13 +292,6 @@ impl ShardStore for Engine {
         match self.request(Request::Append(appends)).await? {
             Reply::Append(result) => result,
             Reply::Apply(_) => Err(StoreError::Closed),
-        }
-    }
-
-    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
-        match self.request(Request::Apply(changes)).await? {
-            Reply::Apply(result) => result,
-            Reply::Append(_) => Err(StoreError::Closed.into()),
         }
     }
 
@@ -344,7 +337,20 @@ impl ShardStore for Engine {
         }
     }
 
-    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
+        self.status_now(shard).ok_or(ReadError::NoShard)
+    }
+}
+
+impl ShardStore for Engine {
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        match self.request(Request::Apply(changes)).await? {
+            Reply::Apply(result) => result,
+            Reply::Append(_) => Err(StoreError::Closed.into()),
+        }
+    }
+
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
         self.inner
             .shared
             .shard(shard)

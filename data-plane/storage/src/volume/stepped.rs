@@ -24,7 +24,7 @@ use crate::store::{
 /// One caller's request.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// See [`ShardStore::append`](crate::ShardStore::append).
+    /// See [`ShardLog::append`](crate::ShardLog::append).
     Append(Vec<Append>),
     /// See [`ShardStore::apply`](crate::ShardStore::apply).
     Apply(Vec<Change>),
@@ -197,7 +197,7 @@ impl<D: Disk> SteppedEngine<D> {
         self.opened.log.clean_seal()
     }
 
-    /// See [`ShardStore::read`](crate::ShardStore::read).
+    /// See [`ShardLog::read`](crate::ShardLog::read).
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -205,7 +205,7 @@ impl<D: Disk> SteppedEngine<D> {
         read::read(&self.opened.shared, shard, from, limit)
     }
 
-    /// See [`ShardStore::number_at`](crate::ShardStore::number_at).
+    /// See [`ShardLog::number_at`](crate::ShardLog::number_at).
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -213,7 +213,7 @@ impl<D: Disk> SteppedEngine<D> {
         read::number_at(&self.opened.shared, shard, time)
     }
 
-    /// See [`ShardStore::status`](crate::ShardStore::status).
+    /// See [`ShardStore::status_now`](crate::ShardStore::status_now).
     #[must_use]
     pub fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
         self.opened

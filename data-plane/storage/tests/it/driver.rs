@@ -10,7 +10,7 @@ use bytes::Bytes;
 use millstream_clock::ManualClock;
 use millstream_storage::testkit::Dice;
 use millstream_storage::{
-    Append, Change, NewRecord, Read, ReadError, ReadLimit, Record, ShardStore,
+    Append, Change, NewRecord, Read, ReadError, ReadLimit, Record, ShardLog as _, ShardStore,
 };
 use millstream_types::{Millis, ShardUid};
 use proptest::prelude::*;
@@ -250,8 +250,8 @@ impl<'a, A: Subject, B: Subject> Driver<'a, A, B> {
     fn compare_statuses(&self) {
         for uid in (0..SLOTS).map(|slot| self.uid(slot)) {
             assert_eq!(
-                self.a.store().status(uid),
-                self.b.store().status(uid),
+                self.a.store().status_now(uid),
+                self.b.store().status_now(uid),
                 "{uid}"
             );
         }

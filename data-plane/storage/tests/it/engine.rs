@@ -11,8 +11,8 @@ use millstream_storage::testkit::Dice;
 use millstream_storage::volume::stepped::{Step, StepReply, SteppedEngine};
 use millstream_storage::volume::{Engine, Options};
 use millstream_storage::{
-    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardStatus,
-    ShardStore, StoreError,
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
+    ShardStatus, ShardStore, StoreError,
 };
 use millstream_types::{Millis, ShardUid};
 use parking_lot::Mutex;
@@ -48,7 +48,7 @@ impl Stepped {
     }
 }
 
-impl ShardStore for Stepped {
+impl ShardLog for Stepped {
     async fn append(
         &self,
         appends: Vec<Append>,
@@ -56,13 +56,6 @@ impl ShardStore for Stepped {
         match self.commit(Step::Append(appends)) {
             StepReply::Append(answer) => answer,
             StepReply::Apply(other) => panic!("an append was answered with {other:?}"),
-        }
-    }
-
-    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
-        match self.commit(Step::Apply(changes)) {
-            StepReply::Apply(answer) => answer,
-            StepReply::Append(other) => panic!("changes were answered with {other:?}"),
         }
     }
 
@@ -77,14 +70,27 @@ impl ShardStore for Stepped {
     async fn wait_past(&self, shard: ShardUid, number: u64) {
         // one caller at a time: what is not there yet does not come while it waits
         if self
-            .status(shard)
+            .status_now(shard)
             .is_some_and(|status| !status.sealed && status.next <= number)
         {
             std::future::pending::<()>().await;
         }
     }
 
-    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
+    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
+        self.status_now(shard).ok_or(ReadError::NoShard)
+    }
+}
+
+impl ShardStore for Stepped {
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        match self.commit(Step::Apply(changes)) {
+            StepReply::Apply(answer) => answer,
+            StepReply::Append(other) => panic!("changes were answered with {other:?}"),
+        }
+    }
+
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
         self.engine.lock().status(shard)
     }
 

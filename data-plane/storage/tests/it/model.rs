@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_clock::ManualClock;
 use millstream_storage::memory::MemoryStore;
-use millstream_storage::{Append, Change, NewRecord, ShardStore as _};
+use millstream_storage::{Append, Change, NewRecord, ShardLog as _, ShardStore as _};
 use millstream_types::{Millis, ShardUid};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

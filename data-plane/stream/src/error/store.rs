@@ -52,6 +52,8 @@ impl From<AppendError> for AppendFailure {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::NoShard | AppendError::Sealed => Self::Gone,
+            AppendError::Overloaded | AppendError::NoSpace => Self::Throttled,
+            AppendError::Unreachable | AppendError::Unknown => Self::Internal,
         }
     }
 }
@@ -77,7 +79,7 @@ impl From<ReadError> for ReadFailure {
         match error {
             ReadError::NoShard => Self::Gone,
             ReadError::Overloaded => Self::Throttled,
-            ReadError::Corrupt { .. } | ReadError::Io(_) => {
+            ReadError::Corrupt { .. } | ReadError::Io(_) | ReadError::Unreachable(_) => {
                 tracing::error!(%error, "the store failed to read a shard");
                 Self::Internal
             },

@@ -69,7 +69,11 @@ async fn a_stream_of_10000_shards_fits_and_is_deleted_again<S: ShardStore>(bed: 
         .await
         .expect("deleted");
     assert!(bed.store.rows(b"").is_empty());
-    assert!(bed.store.status(stream.map().shards()[9_999].uid).is_none());
+    assert!(
+        bed.store
+            .status_now(stream.map().shards()[9_999].uid)
+            .is_none()
+    );
     assert_eq!(bed.streams.account_shards(&scope().account), 0);
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use millstream_clock::ManualClock;
 use millstream_storage::memory::MemoryStore;
 use millstream_storage::{
-    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardStatus,
-    ShardStore, StoreError,
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
+    ShardStatus, ShardStore, StoreError,
 };
 use millstream_stream::{Kind, SettingsChange, StartingPosition};
 use millstream_types::{Millis, ShardUid};
@@ -196,16 +196,12 @@ struct FailingReads {
     failure: Mutex<Option<ReadError>>,
 }
 
-impl ShardStore for FailingReads {
+impl ShardLog for FailingReads {
     async fn append(
         &self,
         appends: Vec<Append>,
     ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
         self.store.append(appends).await
-    }
-
-    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
-        self.store.apply(changes).await
     }
 
     async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
@@ -228,8 +224,18 @@ impl ShardStore for FailingReads {
         self.store.wait_past(shard, number).await;
     }
 
-    fn status(&self, shard: ShardUid) -> Option<ShardStatus> {
-        self.store.status(shard)
+    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
+        self.status_now(shard).ok_or(ReadError::NoShard)
+    }
+}
+
+impl ShardStore for FailingReads {
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        self.store.apply(changes).await
+    }
+
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
+        self.store.status_now(shard)
     }
 
     fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {

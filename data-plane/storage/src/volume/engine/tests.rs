@@ -191,7 +191,7 @@ async fn trim_frees_files_and_drop_frees_all_of_them() {
 
     let engine = open_engine(dir.path()).expect("the directory opens");
     assert_eq!(
-        engine.status(SHARD).map(|s| (s.first, s.next)),
+        engine.status_now(SHARD).map(|s| (s.first, s.next)),
         Some((1_900, 2_001))
     );
     engine

@@ -12,7 +12,7 @@ use millstream_types::ShardUid;
 use super::super::stepped::{Step, SteppedEngine};
 use super::super::{Engine, Options};
 use super::*;
-use crate::store::{Append, Change, NewRecord, ReadLimit, ShardStore as _};
+use crate::store::{Append, Change, NewRecord, ReadLimit, ShardLog as _, ShardStore as _};
 
 const SHARD: ShardUid = ShardUid(3);
 
