@@ -96,6 +96,10 @@ class Server:
         self.environment = found
         return time.monotonic() - begin
 
+    def freeze(self) -> None:
+        """SIGSTOP: it takes and answers nothing more; only `kill` ends it then."""
+        self.process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """SIGKILL, as a crash would; nothing is flushed."""
         if self.process is not None:

@@ -8,6 +8,7 @@ a request with it got no answer. Leaves a server to play with, unless CI is set 
 ROWS=20000 makes it short. PROFILE names the build (release).
 """
 
+import fcntl
 import os
 import pathlib
 import random
@@ -33,9 +34,12 @@ STREAM = "flights"
 MANIFEST = HERE.parent / "examples" / "flights.yaml"
 BATCH = 500
 BATCH_WHILE_READING = 100
+REQUESTS_AT_LEAST = 400  # a short run puts smaller batches, so that each blow finds requests left
 LOADED_BEFORE_READING = 0.75
 FIRST_KILL_AT = 0.4
 KILLS_TRIED = 5
+STEADY_SECONDS = 0.1
+SETTLE_SECONDS = 5
 DEADLINE_SECONDS = 1200
 STOP_SECONDS = 30
 PROGRESS_SECONDS = 0.2 if sys.stdout.isatty() else 2.0
@@ -108,34 +112,53 @@ class Demo:
         """SIGKILLs the server while PutRecords are in flight, and starts it again. A request must
         go unanswered, else the blow is repeated."""
         for _ in range(KILLS_TRIED):
-            before = self.ledger.unanswered
-            while not self.ledger.in_flight:
-                if not any(thread.is_alive() for thread in threads):
-                    raise Failed(f"nothing was in flight {while_what}")
-                time.sleep(0.0005)
+            self.wait_for_request(while_what, threads)
             time.sleep(random.uniform(0.0, 0.004))
+            before = self.ledger.unanswered
+            self.server.freeze()
+            in_flight = self.wait_until_stuck()
             self.up.clear()
-            in_flight = self.ledger.in_flight
             self.server.kill()
             say(f"SIGKILL {while_what}, with {in_flight} PutRecords in flight")
+            deadline = time.monotonic() + SETTLE_SECONDS
+            while self.ledger.unanswered == before and time.monotonic() < deadline:
+                time.sleep(0.005)
             seconds = self.server.start()
             self.kills.append(seconds)
             self.up.set()
             say(f"started again, ready in {seconds:.2f} s")
-            deadline = time.monotonic() + 1
-            while self.ledger.unanswered == before and time.monotonic() < deadline:
-                time.sleep(0.005)
             if self.ledger.unanswered > before:
                 return
             say("every request had been answered: once more")
         raise Failed(f"no request went unanswered in {KILLS_TRIED} kills")
+
+    def wait_for_request(self, while_what, threads):
+        """Waits until a PutRecords is in flight."""
+        while not self.ledger.in_flight:
+            if not any(thread.is_alive() for thread in threads):
+                raise Failed(f"nothing was in flight {while_what}")
+            time.sleep(0.0005)
+
+    def wait_until_stuck(self) -> int:
+        """Waits until the stopped server holds every loader up: answers that were on their way have
+        arrived, and the next requests are sent and stay without one. Returns how many they are."""
+        steady = time.monotonic()
+        deadline = steady + SETTLE_SECONDS
+        seen = None
+        while (now := time.monotonic()) < min(steady + STEADY_SECONDS, deadline):
+            with self.ledger.lock:
+                state = (self.ledger.begun, self.ledger.in_flight)
+            if state != seen:
+                seen, steady = state, now
+            time.sleep(0.005)
+        return seen[1]
 
     def run(self):
         """Load, kill, load, read and load, kill, read."""
         total = len(self.rows)
         middle = int(total * LOADED_BEFORE_READING)
         begin = time.monotonic()
-        threads = self.loader.start(0, middle, BATCH)
+        threads = self.loader.start(0, middle, batch(total, BATCH))
         self.watch(threads, "loading", self.acked, lambda: self.acked() > total * FIRST_KILL_AT)
         self.strike("while loading", threads)
         self.watch(threads, "loading", self.acked)
@@ -144,7 +167,7 @@ class Demo:
         begin = time.monotonic()
         readers = self.reader.start()
         self.watch(readers, "reading", self.reader.count, lambda: self.reader.count() > 0)
-        threads = self.loader.start(middle, total, BATCH_WHILE_READING)
+        threads = self.loader.start(middle, total, batch(total, BATCH_WHILE_READING))
         self.strike("while reading", threads)
         self.watch(threads, "reading", self.reader.count)
         self.reader.all_loaded.set()
@@ -165,6 +188,11 @@ class Demo:
         if faults:
             raise Failed("\n".join(faults))
         say("every row is there, in order per key, at its sequence number")
+
+
+def batch(total: int, most: int) -> int:
+    """Rows in a request."""
+    return max(1, min(most, total // REQUESTS_AT_LEAST))
 
 
 def say(text):
@@ -199,6 +227,16 @@ def end_earlier_server(pid_file: pathlib.Path):
         time.sleep(0.05)
 
 
+def only_one(folder: pathlib.Path):
+    """Takes the folder for this process; the returned file has to stay open."""
+    lock = open(folder / "lock", "w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed(f"another demo runs in {folder}: wait for its end") from None
+    return lock
+
+
 def leave(demo, folder):
     """Leaves the server running and says how to play with it."""
     exports = folder / "env"
@@ -220,9 +258,10 @@ def main() -> int:
     folder = bring.cache() / "demo"
     count = min(int(os.environ.get("ROWS") or flights.ROWS), flights.ROWS)
     keep = not os.environ.get("CI") and os.environ.get("DEMO_KEEP", "1") != "0"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = only_one(folder)
     end_earlier_server(folder / "server.pid")
     shutil.rmtree(folder / "data", ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     rows = flights.load(flights.archive(bring.cache() / "flights"), count)
     if len(rows) != count:
         raise Failed(f"{len(rows):,} rows in the package, not {count:,}")
@@ -235,6 +274,7 @@ def main() -> int:
         leave(demo, folder)
     elif demo.server.stop() != 0:
         raise Failed(f"the server did not drain:\n{demo.server.log_tail()}")
+    lock.close()
     return 0
 
 

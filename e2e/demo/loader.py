@@ -26,6 +26,7 @@ class Ledger:
         self.acked = collections.defaultdict(list)
         self.in_doubt = set()
         self.sent_again = set()
+        self.begun = 0
         self.in_flight = 0
         self.unanswered = 0
         self.refused_entries = 0
@@ -89,6 +90,7 @@ class Loader:
     @contextlib.contextmanager
     def _counted(self):
         with self.ledger.lock:
+            self.ledger.begun += 1
             self.ledger.in_flight += 1
         try:
             yield
