@@ -1,0 +1,14 @@
+//! Pools of shard pods: what objects one is made of, how it is rolled, when it goes.
+//!
+//! A pool belongs to a namespace, never to a stream: it is made when the first stream of the
+//! namespace names it, and outlives every one of them, since its volumes may hold retained
+//! records. So its objects have no owner reference; [`retire`] says when they go. The functions
+//! here are pure: they know no client and no clock. Start with [`build::objects`].
+
+pub mod build;
+pub mod retire;
+pub mod roll;
+pub mod size;
+
+#[cfg(test)]
+mod tests;
