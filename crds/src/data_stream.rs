@@ -78,7 +78,7 @@ impl DataStream {
         kind = "DataStream",
         root = "DataStreamResource",
         plural = "datastreams",
-        shortname = "ds",
+        shortname = "dstream",
         category = "millstream",
         namespaced,
         doc = "One Kinesis data stream: ordered, durable, replayable shards.",

@@ -55,9 +55,11 @@ def columns(server):
     head, row = table(server, "get", "datastreams", "columns")
     equal(head, ["NAME", "STREAM", "STATUS", "SHARDS", "READY", "AGE"])
     equal(row[:5], ["columns", "Columns_1", "ACTIVE", "4", "True"])
-    head, row = table(server, "get", "ds", "columns", "-o", "wide")
+    head, row = table(server, "get", "dstream", "columns", "-o", "wide")
     equal(head[6:], ["ARN", "POOL"])
     equal(row[6:], ["arn:aws:kinesis:us-east-1:000000000001:stream/Columns_1", "fast"])
+    _, _, err = server.kubectl("get", "dstream", "columns")
+    equal(err, "", "the short name belongs to another resource too")
     _, row = table(server, "get", "millstream", "columns")
     holds("ACTIVE" in row, f"the category shows {row}")
 
@@ -128,7 +130,7 @@ def selectors(server):
     """objects are found by pool and mode, and defaults are stored."""
     make(server, manifest("selected", pool="special"))
     make(server, manifest("unselected"))
-    code, out, err = server.kubectl("get", "ds", "--field-selector=spec.pool=special", "-o", "name")
+    code, out, err = server.kubectl("get", "dstream", "--field-selector=spec.pool=special", "-o", "name")
     equal((code, out.split()), (0, ["datastream.millstream.dev/selected"]), err)
     equal(read(server, "unselected")["spec"], {
         "maxRecordSizeInKiB": 1024, "pool": "default", "retentionPeriodHours": 24,
@@ -156,7 +158,7 @@ def bad_manifests(server):
         ({"deletionPolicy": "Keep"}, ["spec.deletionPolicy", '"Retain", "Delete"']),
         ({"streamMode": "ON_DEMAND", "shardCount": 2}, ["spec.shardCount", "remove shardCount"]),
         ({"streamName": "a b"}, ["spec.streamName", "[a-zA-Z0-9_.-]{1,128}"]),
-        ({"shardcount": 2}, ["spec.shardcount", "unknown field"]),
+        ({"shardcount": 2}, ["spec.shardcount", "not declared"]),
         ({"tags": {"aws:x": "y"}}, ["spec.tags", "choose another"]),
         ({"pool": "Fast"}, ["spec.pool", "[a-z0-9]"]),
     ]

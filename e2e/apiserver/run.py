@@ -10,8 +10,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
+import api_server  # noqa: E402
 import objects  # noqa: E402
-import server as apiserver  # noqa: E402
 import table  # noqa: E402
 from tally import Tally, equal, holds  # noqa: E402
 
@@ -22,16 +22,19 @@ ESTABLISHED_DEADLINE_SECONDS = 30
 
 def main() -> int:
     tally = Tally("apiserver")
-    missing = apiserver.missing()
+    missing = api_server.missing()
     if missing:
         tally.skip("the definitions against a real API server", missing)
         return tally.finish()
-    with apiserver.ApiServer() as server:
+    with api_server.ApiServer() as server:
         with tally.check("the definitions are applied, and once more without a change"):
             install(server)
+            table.make_namespaces(server)
         for row in table.rows():
             with tally.check(f"table: {row['case']}"):
                 table.check(server, row)
+        with tally.check("a row with the wrong verdict is found out"):
+            planted(server)
         objects.all_checks(tally, server)
     return tally.finish()
 
@@ -46,11 +49,28 @@ def install(server):
     deadline = time.monotonic() + ESTABLISHED_DEADLINE_SECONDS
     while server.call("GET", table.GROUP_PATH + "/datastreams")[0] != 200:
         holds(time.monotonic() < deadline, "the definition is not served")
-        time.sleep(apiserver.POLL_SECONDS)
+        time.sleep(api_server.POLL_SECONDS)
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/datastreams.millstream.dev"
     conditions = server.call("GET", path)[1]["status"]["conditions"]
     state = {each["type"]: each["status"] for each in conditions}
     equal(state, {"NamesAccepted": "True", "Established": "True"})
+
+
+def planted(server):
+    """Turns the verdict of three rows round: each must fail."""
+    rows = table.rows()
+    good = next(row for row in rows if "field" not in row and "old" not in row)
+    bad = next(row for row in rows if row.get("field") == "spec.shardCount")
+    for row in (
+        {**good, "field": "spec.pool"},
+        {key: value for key, value in bad.items() if key != "field"},
+        {**bad, "field": "spec.pool"},
+    ):
+        try:
+            table.check(server, row)
+        except AssertionError:
+            continue
+        raise AssertionError(f"nothing was found wrong with {row}")
 
 
 if __name__ == "__main__":
