@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use millstream_chassis::config::SETTINGS;
+use millstream_chassis::config::{ACCOUNT_SHARDS_MAX, Limits, SETTINGS};
 use millstream_chassis::memory::TABLE;
 use millstream_chassis::metrics::cloudwatch::Measure;
 use millstream_chassis::metrics::names::{ALL, Kind};
@@ -48,6 +48,17 @@ fn the_page_of_settings_is_current() {
         )
         .expect("a string takes everything");
     }
+    let limits = Limits::default();
+    writeln!(
+        page,
+        "\n## The file of `--limits`\n\nA YAML map. What it leaves out keeps its default, which \
+         counts without a file too; an unknown key is refused.\n\n\
+         | key | default | at most | meaning |\n|---|---|---|---|\n\
+         | `accountShards` | {} | {ACCOUNT_SHARDS_MAX} | shards of one account in all its regions; \
+         CreateStream beyond it gets LimitExceededException |",
+        limits.account_shards
+    )
+    .expect("a string takes everything");
     page.push_str(
         "\n## How `--memory-bytes` is split\n\nA request that finds no room in its share gets \
          ProvisionedThroughputExceededException.\n\n| share | parts of 32 | holds |\n|---|---|---|\n",

@@ -4,6 +4,7 @@
 //! from it. [`Config::load`] reads the sources and gives typed values, or one error that names the
 //! setting, where its value came from, and the fix.
 
+mod limits;
 mod size;
 mod source;
 
@@ -18,6 +19,7 @@ use millstream_types::{AccountId, Region};
 
 use crate::memory::MemoryPlan;
 
+pub use limits::{ACCOUNT_SHARDS_MAX, Limits};
 pub use size::{ParseSizeError, parse_size};
 use source::Sources;
 pub use source::{ConfigError, Source};
@@ -99,9 +101,9 @@ pub const SETTINGS: [Setting; 15] = [
     ),
     setting(
         "limits",
-        "PROFILE",
+        "LIMITS",
         Some("unlimited"),
-        "limits per shard: unlimited",
+        "unlimited: none per shard; or a YAML file of account limits",
     ),
     setting(
         "wal-file-bytes",
@@ -173,6 +175,8 @@ pub struct Config {
     pub region: Region,
     /// The account that every signature stands for.
     pub account: AccountId,
+    /// What an account may have.
+    pub limits: Limits,
     /// Size of one write-ahead log file.
     pub wal_file_bytes: u64,
     /// Log bytes between two checkpoints.
@@ -204,6 +208,7 @@ impl Config {
             credentials: optional_path(&sources, "credentials")?,
             region: sources.required("region")?.parse_with(name)?,
             account: sources.required("account")?.parse_with(name)?,
+            limits: sources.required("limits")?.parse_with(limits::parse)?,
             wal_file_bytes: sources.required("wal-file-bytes")?.parse_with(file_bytes)?,
             checkpoint_bytes: sources
                 .required("checkpoint-bytes")?
@@ -213,7 +218,6 @@ impl Config {
             drain: sources.required("drain-seconds")?.parse_with(seconds)?,
         };
         sources.required("auth")?.parse_with(auth)?;
-        sources.required("limits")?.parse_with(limits)?;
         if config.listen == config.admin_listen && config.listen.port() != 0 {
             let admin = sources.required("admin-listen")?;
             return Err(admin.refuse("it is the address of --listen too; give each its own port"));
@@ -268,14 +272,6 @@ fn auth(text: &str) -> Result<(), String> {
         "loopback" => Ok(()),
         "verify" => Err("verifying signatures comes with a later version; use 'loopback'".into()),
         _ => Err("it is no mode; use 'loopback'".to_owned()),
-    }
-}
-
-fn limits(text: &str) -> Result<(), String> {
-    match text {
-        "unlimited" => Ok(()),
-        "aws" => Err("limits per shard come with a later version; use 'unlimited'".to_owned()),
-        _ => Err("limits from a file come with a later version; use 'unlimited'".to_owned()),
     }
 }
 

@@ -112,7 +112,9 @@ async fn bring_up(
     let key = node::iterator_key(&config.data_dir, &*shared.entropy)?;
     let streams = Streams::open(
         Arc::new(engine.clone()),
-        millstream_stream::Options::default(),
+        millstream_stream::Options {
+            account_shards_max: config.limits.account_shards,
+        },
         Arc::clone(&shared.clock),
         Arc::clone(&shared.entropy),
         &key,

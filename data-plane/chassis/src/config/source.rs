@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::{SETTINGS, Setting};
@@ -179,12 +181,16 @@ impl Sources {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if size.len() > FILE_BYTES_MAX {
-        return Err("it is over 1MiB, too large for settings".to_owned());
+/// The text of a settings file. Reads no more than its cap, whatever stands at the path.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
+    if u64::try_from(read).is_ok_and(|read| read <= FILE_BYTES_MAX) {
+        return Ok(text);
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    Err("it is over 1MiB, too large for settings".to_owned())
 }
 
 /// The setting of a key such as `data-dir`, `data_dir` or `dataDir`.

@@ -37,6 +37,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((config.manifests, config.credentials), (None, None));
     assert_eq!(config.region.as_str(), "us-east-1");
     assert_eq!(config.account.as_str(), "000000000000");
+    assert_eq!(config.limits.account_shards, 10_000);
     assert_eq!(config.wal_file_bytes, 64 << 20);
     assert_eq!(config.checkpoint_bytes, 256 << 20);
     assert_eq!(config.segment_bytes, 64 << 20);
@@ -126,12 +127,12 @@ fn an_error_names_the_setting_the_source_the_value_and_the_fix() {
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
+fn modes_that_are_not_there_are_refused_by_name() {
     for (flag, value, fix) in [
         ("auth", "verify", "use 'loopback'"),
         ("auth", "none", "use 'loopback'"),
         ("limits", "aws", "use 'unlimited'"),
-        ("limits", "./my-limits.yaml", "use 'unlimited'"),
+        ("limits", "/does/not/exist.yaml", "use 'unlimited'"),
     ] {
         let text = problem(&[(flag, value)], &[], None);
         assert!(text.contains(fix) && text.contains(flag), "{text}");

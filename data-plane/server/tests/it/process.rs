@@ -90,6 +90,10 @@ fn settings_that_cannot_be_used_end_with_2_and_name_the_fix() {
         (vec!["--wal-file-bytes", "64MB"], "such as 64MiB"),
         (vec!["--auth", "verify"], "setting 'auth'"),
         (vec!["--limits", "aws"], "setting 'limits'"),
+        (
+            vec!["--limits", "/does/not/exist"],
+            "file of account limits",
+        ),
         (vec!["--listen", "0.0.0.0:0"], "beyond loopback"),
         (vec!["--memory-bytes", "1MiB"], "at least 128MiB"),
         (
@@ -104,6 +108,30 @@ fn settings_that_cannot_be_used_end_with_2_and_name_the_fix() {
         assert_eq!(code, Some(2), "{flags:?}: {said}");
         assert!(said.contains(text), "{flags:?}: {said}");
     }
+}
+
+#[test]
+fn an_account_has_no_more_shards_than_the_file_of_limits_says() {
+    let data = folder();
+    let limits = data.path().join("limits.yaml");
+    fs::write(&limits, "accountShards: 3\n").expect("written");
+    let flags = ["--limits", limits.to_str().expect("UTF-8")];
+    let server = Program::start(&data.path().join("data"), &flags);
+    let create = |name, shards| {
+        let body = format!(r#"{{"StreamName":"{name}","ShardCount":{shards}}}"#);
+        server.call("CreateStream", &body)
+    };
+    assert_eq!(create("two", 2).0, 200);
+    let (status, refusal) = create("more", 2);
+    assert_eq!(status, 400, "{refusal}");
+    for part in [
+        "\"LimitExceededException\"",
+        "Current shard count for the account: 2. Limit: 3.",
+        "additional shards that would have resulted from this request: 2.",
+    ] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+    assert_eq!(create("one", 1).0, 200, "up to the limit");
 }
 
 #[test]
