@@ -36,6 +36,8 @@ pub enum ErrorCode {
     Serialization,
     /// The target names no operation.
     UnknownOperation,
+    /// The access key is unknown, or its session token wrong.
+    UnrecognizedClient,
     /// The content type is none that the service reads.
     UnsupportedMediaType,
     /// A value breaks a constraint of the service model.
@@ -61,6 +63,7 @@ impl ErrorCode {
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
             Self::UnknownOperation => "UnknownOperationException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::UnsupportedMediaType => "UnsupportedMediaTypeException",
             Self::Validation => "ValidationException",
         }

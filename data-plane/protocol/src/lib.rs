@@ -4,7 +4,8 @@
 //! [`kinesis::decode`], gets a [`kinesis::Request`] of validated values, and turns the handler's
 //! [`kinesis::Response`] or [`ServiceError`] into a [`Reply`]. Only JSON 1.1 is spoken yet; CBOR
 //! comes as another [`Codec`], behind the same typed values. Nothing here knows HTTP libraries,
-//! tasks, storage or streams. Start with [`kinesis`]; constraints come from [`model`].
+//! tasks, storage or streams. Whose request it is says [`sigv4`]; constraints come from [`model`].
+//! Start with [`kinesis`].
 
 pub mod document;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod kinesis;
 pub mod model;
 pub mod reply;
 pub mod route;
+pub mod sigv4;
 
 pub use error::{ErrorCode, ServiceError};
 pub use reply::Reply;

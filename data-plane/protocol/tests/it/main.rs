@@ -1,5 +1,7 @@
-//! Checks of the crate from outside: generated files and the table of malformed requests.
+//! Checks of the crate from outside: generated files and the table of malformed requests, signatures
+//! by others.
 
 mod answers;
 mod coverage;
 mod malformed;
+mod signatures;
