@@ -1,11 +1,25 @@
-//! The contract between a control plane and the data plane: what it wants to exist, and the calls
-//! that change it.
+//! The contract between a control plane and the data plane: what it wants to exist and where, what
+//! the servers report, and the calls that change it.
 //!
-//! Plain data and one trait. It must not know how a stream is stored, which protocol asks, or
-//! whether a Kubernetes stands behind it. Start with [`ControlPlane`].
+//! Plain data: [`DesiredState`], [`ObservedState`], [`Placement`]. It must not know how a stream is stored, which protocol
+//! asks, or whether a Kubernetes stands behind it. Start with [`ControlPlane`] and
+//! [`DesiredState`].
 
+pub mod desired;
+pub mod observed;
+pub mod placement;
 pub mod plane;
+pub mod secret;
 pub mod stream;
+pub mod version;
 
+pub use desired::{
+    Access, AccessKey, DesiredState, GatewayDesired, HomedStream, Peer, ShardDesired, Wanted,
+};
+pub use millstream_link::{Address, Identity, Role};
+pub use observed::{Counters, Health, ObservedState, ObservedStream, StreamPhase};
+pub use placement::{Home, Placement, PoolId, Routes, Seat};
 pub use plane::{ControlPlane, CreateStreamError, DeleteStreamError};
+pub use secret::Secret;
 pub use stream::{DesiredStream, StreamSpec, Version};
+pub use version::{CONTRACT, PlacementVersion};

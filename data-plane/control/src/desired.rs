@@ -1,0 +1,143 @@
+//! What a server should do: the whole of it, with a version. Replays are harmless.
+
+use std::collections::BTreeMap;
+
+use millstream_link::{Address, Identity, Role};
+use millstream_types::{AccountId, GroupId, Scope, StreamName, StreamUid};
+use serde::{Deserialize, Serialize};
+
+use crate::placement::Routes;
+use crate::secret::Secret;
+use crate::stream::{StreamSpec, Version};
+use crate::version::PlacementVersion;
+
+/// What should become of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// It exists and is served.
+    Serve,
+    /// Nobody wants it any more: it is kept with its records, and not served.
+    Retain,
+    /// It goes, with its records.
+    Delete,
+}
+
+/// A stream whose home is the server's group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomedStream {
+    /// The stream, over its whole life.
+    pub uid: StreamUid,
+    /// Account and region.
+    pub scope: Scope,
+    /// Its name.
+    pub name: StreamName,
+    /// What should become of it.
+    pub wanted: Wanted,
+    /// Which of two specifications of the stream is newer.
+    pub version: Version,
+    /// What is wanted of it; absent where it is only retained.
+    pub spec: Option<StreamSpec>,
+}
+
+/// A group of the pool and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The group.
+    pub group: GroupId,
+    /// Its server.
+    pub server: Identity,
+    /// Where the server's internal port listens.
+    pub address: Address,
+}
+
+/// What a shard server should do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardDesired {
+    /// Which of two states is newer.
+    pub version: PlacementVersion,
+    /// The version of the pool's placement.
+    pub placement: PlacementVersion,
+    /// The group that it holds.
+    pub group: GroupId,
+    /// All groups of its pool by ordinal, its own too.
+    pub peers: Vec<Peer>,
+    /// The streams that are at home in its group. A stream of its rows that is not listed is left
+    /// as it is, and reported.
+    pub streams: Vec<HomedStream>,
+}
+
+/// A key that clients sign with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// Its id, `AKIA...`.
+    pub id: String,
+    /// What is signed with.
+    pub secret: Secret,
+    /// The account whose streams it sees.
+    pub account: AccountId,
+}
+
+/// What all gateways are told beside the routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// The keys that clients may sign with.
+    pub access_keys: Vec<AccessKey>,
+    /// Namespace to account.
+    pub accounts: BTreeMap<String, AccountId>,
+    /// Seals iterators and page tokens, the same for all gateways: 64 hexadecimal digits.
+    pub token_key: Option<Secret>,
+}
+
+/// What a gateway should do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayDesired {
+    /// Which of two states is newer.
+    pub version: PlacementVersion,
+    /// Where the groups are, by pool.
+    pub routes: Vec<Routes>,
+    /// Keys and accounts.
+    pub access: Access,
+    /// Gateways that are attached: each serves its part of the quotas per account.
+    pub gateways: u32,
+}
+
+/// What a server should do, by its role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+pub enum DesiredState {
+    /// For a shard server.
+    Shard(ShardDesired),
+    /// For a gateway.
+    Gateway(GatewayDesired),
+}
+
+impl DesiredState {
+    /// Which of two states is newer.
+    #[must_use]
+    pub const fn version(&self) -> PlacementVersion {
+        match self {
+            Self::Shard(state) => state.version,
+            Self::Gateway(state) => state.version,
+        }
+    }
+
+    /// The role that it is for.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        match self {
+            Self::Shard(_) => Role::Shard,
+            Self::Gateway(_) => Role::Gateway,
+        }
+    }
+
+    /// The same state with another version.
+    #[must_use]
+    pub(crate) fn with_version(mut self, version: PlacementVersion) -> Self {
+        match &mut self {
+            Self::Shard(state) => state.version = version,
+            Self::Gateway(state) => state.version = version,
+        }
+        self
+    }
+}
