@@ -79,6 +79,7 @@ pub(crate) fn list(error: &ListError) -> ServiceError {
         ListError::TokenInvalid => texts::invalid_next_token(),
         ListError::TokenExpired { .. } => texts::expired_next_token(),
         ListError::NotFound(_) => of(ErrorCode::ResourceNotFound, error),
+        ListError::NotActive { .. } => of(ErrorCode::ResourceInUse, error),
     }
 }
 

@@ -79,7 +79,7 @@ impl<S: ShardLog> Streams<S> {
         entry: PutEntry,
         ordering: Option<&str>,
     ) -> Result<PutOutput, PutRecordError> {
-        let stream = self.get(scope, name)?;
+        let stream = self.active(scope, name)?;
         let started = self.inner.clock.monotonic();
         let result = self.put_one(&stream, entry, ordering).await;
         let latency_us = self.micros_since(started);
@@ -177,7 +177,7 @@ impl<S: ShardLog> Streams<S> {
         name: &StreamName,
         entries: Vec<PutEntry>,
     ) -> Result<PutRecordsOutput, PutRecordsError> {
-        let stream = self.get(scope, name)?;
+        let stream = self.active(scope, name)?;
         let bytes: usize = entries.iter().map(PutEntry::bytes).sum();
         if entries.len() > caps::PUT_RECORDS_ENTRIES_MAX || bytes > caps::PUT_RECORDS_BYTES_MAX {
             return Err(PutRecordsError::RequestTooLarge {

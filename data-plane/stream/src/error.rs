@@ -26,7 +26,7 @@ mod read;
 pub(crate) mod store;
 
 pub use append::{EntryError, PutRecordError, PutRecordsError, RecordTooLarge};
-pub use lifecycle::{CreateError, DeleteError, OpenError, SettingError, UpdateError};
+pub use lifecycle::{CreateError, DeleteError, HostError, OpenError, SettingError, UpdateError};
 pub use read::{GetRecordsError, IteratorError, ListError};
 
 /// What a caller can do about a failure.

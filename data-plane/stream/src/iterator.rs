@@ -105,7 +105,7 @@ impl<S: ShardLog> Streams<S> {
             account: scope.account.clone(),
         };
         // AWS names the shard, too, when it is the stream that does not exist.
-        let stream = self.get(scope, name).map_err(|_absent| gone())?;
+        let stream = self.active(scope, name).map_err(|_absent| gone())?;
         let shard = stream.map.get(id).ok_or_else(gone)?;
         let status = self.inner.store.status(shard.uid).await;
         let status = status.map_err(|error| read_failed(&stream, shard, error))?;

@@ -4,15 +4,20 @@
 //!
 //! It knows AWS's semantics and messages; it must not know HTTP, JSON, signatures or files. Every
 //! operation is a method of [`Streams`], in the file of its concern: `lifecycle`, `append`,
-//! `iterator`, `read`, `list`. Start with [`Streams`] and [`Stream`], then `docs/formats/`.
+//! `iterator`, `read`, `list`. Over several groups: `home` makes and removes streams, `guests` are
+//! their shards elsewhere, `catalogue` tells what there is, `replica` is a copy of it. Start with [`Streams`] and [`Stream`], then `docs/formats/`.
 
 pub mod append;
+pub mod catalogue;
 pub mod counters;
 pub mod error;
+pub mod guests;
+pub mod home;
 pub mod iterator;
 pub mod lifecycle;
 pub mod list;
 pub mod read;
+pub mod replica;
 pub mod retention;
 pub mod shard;
 pub mod stream;
@@ -29,11 +34,14 @@ pub use millstream_storage::{ReadLimit, ShardLog, ShardStore};
 
 pub use append::{PutEntry, PutOutput, PutRecordsOutput};
 pub use error::Kind;
+pub use guests::Guests;
+pub use home::{Home, PeerError, PeerGroups, Spread};
 pub use iterator::StartingPosition;
 pub use lifecycle::{NewStream, SettingsChange};
 pub use list::{ShardFilter, ShardsFrom, ShardsPage, StreamsFrom, StreamsPage};
 pub use read::{GetRecordsOutput, ReadRecord};
+pub use replica::News;
 pub use shard::{Shard, ShardMap};
-pub use stream::{Settings, ShardDescription, Stream};
+pub use stream::{Settings, ShardDescription, Status, Stream};
 pub use streams::{Options, Streams};
 pub use token::TokenKey;

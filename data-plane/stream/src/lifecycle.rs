@@ -9,14 +9,15 @@ use std::sync::Arc;
 use millstream_clock::task;
 use millstream_storage::ShardStore;
 use millstream_types::{
-    HashKeyRange, Scope, ShardId, ShardMetrics, ShardUid, StreamMode, StreamName, StreamUid, caps,
+    GroupId, HashKeyRange, Scope, ShardId, ShardMetrics, ShardUid, StreamMode, StreamName,
+    StreamUid, caps,
 };
 
 use crate::counters::{ShardCounters, StreamCounters};
-use crate::error::{CreateError, DeleteError, SettingError, UpdateError};
+use crate::error::{CreateError, DeleteError, SettingError, StreamNotFound, UpdateError};
 use crate::rows;
 use crate::shard::{Shard, ShardMap};
-use crate::stream::{Settings, Stream};
+use crate::stream::{Settings, Status, Stream};
 use crate::streams::Streams;
 
 /// A stream to create.
@@ -68,27 +69,31 @@ impl<S: ShardStore> Streams<S> {
     ) -> Result<Arc<Stream>, CreateError> {
         let _alone = self.inner.lifecycle.lock().await;
         self.check_quota(scope, &new)?;
-        let stream = Arc::new(self.draft(scope, new));
+        let stream = Arc::new(self.draft(scope, new, |count| vec![None; count]));
         self.inner
             .store
             .apply(rows::create_changes(&stream))
             .await?;
-        self.inner.registry.write().put(Arc::clone(&stream));
+        self.inner.put(Arc::clone(&stream));
         let (name, shards) = (&stream.name, stream.open_shard_count());
         tracing::info!(stream = %name, uid = %stream.uid, shards, "stream created");
         Ok(stream)
     }
 
-    fn check_quota(&self, scope: &Scope, new: &NewStream) -> Result<(), CreateError> {
-        let registry = self.inner.registry.read();
-        if registry.get(scope, &new.name).is_some() {
+    pub(crate) fn check_name(&self, scope: &Scope, new: &NewStream) -> Result<(), CreateError> {
+        if self.inner.registry.read().get(scope, &new.name).is_some() {
             return Err(CreateError::Exists {
                 name: new.name.clone(),
                 account: scope.account.clone(),
             });
         }
+        Ok(())
+    }
+
+    fn check_quota(&self, scope: &Scope, new: &NewStream) -> Result<(), CreateError> {
+        self.check_name(scope, new)?;
         let (have, limit) = (
-            registry.account_shards(&scope.account),
+            self.account_shards(&scope.account),
             self.inner.options.account_shards_max,
         );
         if new.shard_count > limit.saturating_sub(have) {
@@ -100,6 +105,10 @@ impl<S: ShardStore> Streams<S> {
                 asked: new.shard_count,
             });
         }
+        Self::check_count(new)
+    }
+
+    pub(crate) fn check_count(new: &NewStream) -> Result<(), CreateError> {
         let stream_limit = u64::from(caps::STREAM_SHARDS_MAX);
         if new.shard_count > stream_limit {
             return Err(CreateError::StreamShardLimit {
@@ -117,19 +126,29 @@ impl<S: ShardStore> Streams<S> {
         Ok(())
     }
 
-    /// The stream as it will be; its count has passed the quota.
-    fn draft(&self, scope: &Scope, new: NewStream) -> Stream {
+    /// The stream as it will be; its count has been checked. `places` says in which group each of
+    /// so many shards lives.
+    pub(crate) fn draft(
+        &self,
+        scope: &Scope,
+        new: NewStream,
+        places: impl FnOnce(usize) -> Vec<Option<GroupId>>,
+    ) -> Stream {
         let (clock, entropy) = (&self.inner.clock, &self.inner.entropy);
         let created = clock.now();
-        let count = u32::try_from(new.shard_count).expect("at most 10,000, by the quota check");
-        let shards = HashKeyRange::uniform(count)
+        let count = u32::try_from(new.shard_count).expect("at most 10,000, by the check");
+        let ranges = HashKeyRange::uniform(count);
+        let places = places(ranges.len());
+        let shards = ranges
             .into_iter()
+            .zip(places)
             .zip(0u32..)
-            .map(|(range, index)| Shard {
+            .map(|((range, group), index)| Shard {
                 uid: ShardUid(entropy.u128()),
                 id: ShardId(index),
                 created_s: created.seconds(),
                 range,
+                group,
                 counters: Arc::new(ShardCounters::default()),
             })
             .collect();
@@ -138,6 +157,7 @@ impl<S: ShardStore> Streams<S> {
             uid: StreamUid(entropy.u128()),
             scope: scope.clone(),
             name: new.name,
+            status: Status::Active,
             mode: new.mode,
             created,
             settings: new.settings,
@@ -165,7 +185,7 @@ impl<S: ShardStore> Streams<S> {
             .store
             .apply(rows::delete_changes(&stream))
             .await?;
-        self.inner.registry.write().remove(scope, name);
+        self.inner.remove(&stream);
         tracing::info!(stream = %name, uid = %stream.uid, "stream deleted");
         Ok(())
     }
@@ -195,6 +215,9 @@ impl<S: ShardStore> Streams<S> {
     ) -> Result<Arc<Stream>, UpdateError> {
         let _alone = self.inner.lifecycle.lock().await;
         let before = self.get(scope, name)?;
+        if before.status == Status::Deleting {
+            return Err(StreamNotFound::new(scope, name).into());
+        }
         let settings = changed(&before.settings, change);
         settings.validate()?;
         if settings == before.settings {
@@ -208,7 +231,7 @@ impl<S: ShardStore> Streams<S> {
             .store
             .apply(rows::update_changes(&before, &after))
             .await?;
-        self.inner.registry.write().put(Arc::clone(&after));
+        self.inner.put(Arc::clone(&after));
         tracing::info!(stream = %name, uid = %after.uid, "stream settings changed");
         Ok(after)
     }

@@ -7,7 +7,7 @@ use millstream_types::{Millis, Scope, ShardId, StreamName, StreamUid, caps};
 
 use crate::error::{ListError, StreamNotFound};
 use crate::shard::Shard;
-use crate::stream::{ShardDescription, Stream};
+use crate::stream::{ShardDescription, Status, Stream};
 use crate::streams::Streams;
 use crate::token::{OpenError, Purpose, Sealer};
 use crate::wire::{Malformed, Reader, Writer};
@@ -142,11 +142,11 @@ impl<S: ShardLog> Streams<S> {
                 name,
                 filter,
                 after,
-            } => (self.get(scope, name)?, filter, after),
+            } => (self.listable(scope, name)?, filter, after),
             ShardsFrom::Token(text) => {
                 let cursor =
                     self.open_page(Purpose::ListShards, scope, text, ShardsCursor::decode)?;
-                let stream = self.get(scope, &cursor.stream)?;
+                let stream = self.listable(scope, &cursor.stream)?;
                 if stream.uid != cursor.stream_uid {
                     return Err(StreamNotFound::new(scope, &cursor.stream).into());
                 }
@@ -182,6 +182,19 @@ impl<S: ShardLog> Streams<S> {
             shards,
             next_token,
         })
+    }
+
+    /// The stream, where its shards can be shown.
+    fn listable(&self, scope: &Scope, name: &StreamName) -> Result<Arc<Stream>, ListError> {
+        let stream = self.get(scope, name)?;
+        match stream.status {
+            Status::Active => Ok(stream),
+            status @ (Status::Creating | Status::Deleting) => Err(ListError::NotActive {
+                stream: name.clone(),
+                account: scope.account.clone(),
+                status,
+            }),
+        }
     }
 
     /// The oldest time of which the stream still has records.

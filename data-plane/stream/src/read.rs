@@ -87,7 +87,7 @@ impl<S: ShardLog> Streams<S> {
             return Err(GetRecordsError::IteratorInvalid);
         }
         let stream = self
-            .get(scope, &position.stream)
+            .active(scope, &position.stream)
             .ok()
             .filter(|stream| stream.uid == position.stream_uid)
             .ok_or_else(|| gone(scope, &position))?;

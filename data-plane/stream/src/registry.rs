@@ -1,10 +1,11 @@
-//! The streams in memory: loaded from rows at the start, then changed after each durable change.
+//! The streams in memory: loaded from rows at the start, then changed after each durable change;
+//! of a replica: as the groups tell.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_storage::ShardStore;
-use millstream_types::{AccountId, Scope, StreamName};
+use millstream_types::{AccountId, Scope, StreamName, StreamUid};
 
 use crate::error::OpenError;
 use crate::rows;
@@ -43,12 +44,24 @@ impl Registry {
             .insert(stream.name.clone(), stream);
     }
 
-    pub(crate) fn remove(&mut self, scope: &Scope, name: &StreamName) {
-        if let Some(streams) = self.scopes.get_mut(scope) {
-            streams.remove(name);
-            if streams.is_empty() {
-                self.scopes.remove(scope);
-            }
+    /// The stream with this identity.
+    pub(crate) fn by_uid(&self, uid: StreamUid) -> Option<Arc<Stream>> {
+        let mut streams = self.scopes.values().flat_map(BTreeMap::values);
+        streams.find(|stream| stream.uid == uid).map(Arc::clone)
+    }
+
+    pub(crate) fn remove(&mut self, stream: &Stream) {
+        let Some(streams) = self.scopes.get_mut(&stream.scope) else {
+            return;
+        };
+        if streams
+            .get(&stream.name)
+            .is_some_and(|s| s.uid == stream.uid)
+        {
+            streams.remove(&stream.name);
+        }
+        if streams.is_empty() {
+            self.scopes.remove(&stream.scope);
         }
     }
 

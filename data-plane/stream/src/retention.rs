@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use millstream_clock::task;
 use millstream_storage::{ApplyError, Change, ReadError, ShardStore};
-use millstream_types::Millis;
+use millstream_types::{Millis, ShardUid, StreamUid};
 
-use crate::shard::Shard;
-use crate::stream::Stream;
 use crate::streams::Streams;
 
 /// Most trims in one change of the store.
@@ -92,16 +90,16 @@ impl<S: ShardStore> Service<S> {
         };
         let mut pass = Pass::default();
         let mut trims = Vec::new();
-        for stream in self.streams.all() {
-            let Some(horizon) = horizon(&stream, now) else {
+        for kept in self.kept() {
+            let Some(horizon) = kept.horizon(now) else {
                 continue;
             };
-            for shard in stream.map().shards() {
-                match self.trim(shard, horizon).await {
+            for shard in &kept.shards {
+                match self.trim(*shard, horizon).await {
                     Ok(Some(trim)) => trims.push(trim),
                     Ok(None) => {},
                     Err(error) => {
-                        tracing::warn!(%error, stream = %stream.name(), shard = %shard.id,
+                        tracing::warn!(%error, stream = %kept.stream, %shard,
                             "the shard's horizon was not found; the next pass tries again");
                         pass.failed += 1;
                     },
@@ -113,23 +111,46 @@ impl<S: ShardStore> Service<S> {
             // A stream that is deleted in between takes only its own trims with it.
             self.apply(&mut trims, &mut pass).await;
         }
+        self.streams.forget_gone(now).await;
         pass
     }
 
+    /// The shards of this store: of streams that are at home here, and of others.
+    fn kept(&self) -> Vec<Kept> {
+        let own = self.streams.all();
+        let own = own.iter().map(|stream| Kept {
+            stream: stream.uid(),
+            created: stream.created(),
+            retention_ms: stream.retention_ms(),
+            shards: stream
+                .map()
+                .shards()
+                .iter()
+                .filter(|shard| shard.is_at_home())
+                .map(|shard| shard.uid)
+                .collect(),
+        });
+        let guests = self.streams.hosted();
+        let guests = guests.into_iter().map(|guests| Kept {
+            stream: guests.stream,
+            created: guests.created,
+            retention_ms: guests.retention_ms(),
+            shards: guests.shards,
+        });
+        own.chain(guests).collect()
+    }
+
     /// The trim that the shard needs, if any.
-    async fn trim(&self, shard: &Shard, horizon: Millis) -> Result<Option<Change>, ReadError> {
+    async fn trim(&self, shard: ShardUid, horizon: Millis) -> Result<Option<Change>, ReadError> {
         let store: &Arc<S> = &self.streams.inner.store;
-        let Some(status) = store.status_now(shard.uid) else {
+        let Some(status) = store.status_now(shard) else {
             return Ok(None);
         };
         if status.first == status.next {
             return Ok(None);
         }
-        let before = store.number_at(shard.uid, horizon).await?;
-        let trim = Change::TrimShard {
-            shard: shard.uid,
-            before,
-        };
+        let before = store.number_at(shard, horizon).await?;
+        let trim = Change::TrimShard { shard, before };
         Ok((before > status.first).then_some(trim))
     }
 
@@ -150,9 +171,18 @@ impl<S: ShardStore> Service<S> {
     }
 }
 
-/// Records that arrived before this are trimmed; none while the stream is younger than its
-/// retention.
-fn horizon(stream: &Stream, now: Millis) -> Option<Millis> {
-    let retention_ms = stream.retention_ms();
-    (now.since(stream.created()) > retention_ms).then(|| now.minus(retention_ms))
+/// Shards of one stream, and for how long their records are kept.
+struct Kept {
+    stream: StreamUid,
+    created: Millis,
+    retention_ms: u64,
+    shards: Vec<ShardUid>,
+}
+
+impl Kept {
+    /// Records that arrived before this are trimmed; none while the stream is younger than its
+    /// retention.
+    fn horizon(&self, now: Millis) -> Option<Millis> {
+        (now.since(self.created) > self.retention_ms).then(|| now.minus(self.retention_ms))
+    }
 }

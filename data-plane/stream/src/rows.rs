@@ -3,6 +3,7 @@
 //! The formats are in `docs/formats/stream-rows.md`. The store below keeps rows durable and
 //! checks their bytes; what is checked here is that they mean something.
 
+pub(crate) mod guests_row;
 pub(crate) mod shards_row;
 pub(crate) mod stream_row;
 
@@ -32,7 +33,7 @@ impl From<Malformed> for RowError {
 }
 
 impl RowError {
-    fn at(self, key: &[u8]) -> OpenError {
+    pub(crate) fn at(self, key: &[u8]) -> OpenError {
         let key = String::from_utf8_lossy(key).into_owned();
         match self {
             Self::Newer(version) => OpenError::Newer { key, version },
@@ -60,10 +61,8 @@ pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Vec<Stream>, OpenError> {
             return Err(RowError::Malformed("its key is of another stream").at(&key));
         }
         let own = shards.remove(&row.uid).unwrap_or_default();
-        if own
-            .iter()
-            .any(|shard| store.status_now(shard.uid).is_none())
-        {
+        let is_lost = |shard: &Shard| shard.is_at_home() && store.status_now(shard.uid).is_none();
+        if own.iter().any(is_lost) {
             return Err(RowError::Malformed("a shard of the stream has no log").at(&key));
         }
         let map = ShardMap::new(own)
@@ -77,10 +76,12 @@ pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Vec<Stream>, OpenError> {
     Ok(streams)
 }
 
-/// The changes that make a stream durable: its logs and its rows.
+/// The changes that make a stream durable: its rows, and the logs of the shards that live beside
+/// them.
 pub(crate) fn create_changes(stream: &Stream) -> Vec<Change> {
     let shards = stream.map.shards();
-    let mut changes: Vec<Change> = shards.iter().map(|s| Change::OpenShard(s.uid)).collect();
+    let at_home = shards.iter().filter(|shard| shard.is_at_home());
+    let mut changes: Vec<Change> = at_home.map(|s| Change::OpenShard(s.uid)).collect();
     if stream.settings.retention_hours != caps::RETENTION_HOURS_MIN {
         changes.extend(keep_shards(stream));
     }
@@ -107,20 +108,22 @@ pub(crate) fn update_changes(before: &Stream, after: &Stream) -> Vec<Change> {
 fn keep_shards(stream: &Stream) -> impl Iterator<Item = Change> {
     let keep_ms = stream.retention_ms();
     let shards = stream.map.shards().iter();
-    shards.map(move |shard| Change::KeepShard {
+    let at_home = shards.filter(|shard| shard.is_at_home());
+    at_home.map(move |shard| Change::KeepShard {
         shard: shard.uid,
         keep_ms,
     })
 }
 
-fn put_stream(stream: &Stream) -> Change {
+/// The change that makes a stream's status and settings durable.
+pub(crate) fn put_stream(stream: &Stream) -> Change {
     Change::PutRow {
         key: stream_row::key(stream.uid),
         value: Bytes::from(stream_row::encode(stream)),
     }
 }
 
-/// The changes that remove a stream.
+/// The changes that remove a stream, with the logs of the shards that live beside its rows.
 pub(crate) fn delete_changes(stream: &Stream) -> Vec<Change> {
     let shards = stream.map.shards();
     let mut changes = vec![Change::DeleteRow {
@@ -131,7 +134,8 @@ pub(crate) fn delete_changes(stream: &Stream) -> Vec<Change> {
             key: shards_row::key(stream.uid, part),
         });
     }
-    changes.extend(shards.iter().map(|shard| Change::DropShard(shard.uid)));
+    let at_home = shards.iter().filter(|shard| shard.is_at_home());
+    changes.extend(at_home.map(|shard| Change::DropShard(shard.uid)));
     changes
 }
 
@@ -149,6 +153,7 @@ mod tests {
             id: ShardId(0),
             created_s: 1_700_000_000,
             range: HashKeyRange::ALL,
+            group: None,
             counters: Arc::default(),
         };
         ShardMap::new(vec![shard]).expect("one shard covers the space")

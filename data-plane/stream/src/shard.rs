@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_types::{HashKey, HashKeyRange, Millis, SequenceNumber, ShardId, ShardUid};
+use millstream_types::{GroupId, HashKey, HashKeyRange, Millis, SequenceNumber, ShardId, ShardUid};
 
 use crate::counters::ShardCounters;
 
@@ -17,11 +17,19 @@ pub struct Shard {
     pub created_s: u64,
     /// The hash keys that it takes.
     pub range: HashKeyRange,
+    /// The log group that holds it; none: the one that keeps the stream's rows.
+    pub group: Option<GroupId>,
     /// What it took and gave since the process started.
     pub counters: Arc<ShardCounters>,
 }
 
 impl Shard {
+    /// Whether it lives in the group that keeps the stream's rows.
+    #[must_use]
+    pub const fn is_at_home(&self) -> bool {
+        self.group.is_none()
+    }
+
     /// The sequence number of the record with this number, put at this time.
     #[must_use]
     pub const fn sequence_number(&self, number: u64, arrival: Millis) -> SequenceNumber {
@@ -118,6 +126,7 @@ mod tests {
                 id: ShardId(index),
                 created_s: 0,
                 range,
+                group: None,
                 counters: Arc::default(),
             })
             .collect()

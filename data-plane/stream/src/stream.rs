@@ -1,6 +1,7 @@
 //! A stream as the operations see it: an immutable snapshot, replaced as a whole when it changes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use millstream_types::{
@@ -81,12 +82,42 @@ impl Settings {
     }
 }
 
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Its shards are being made; it takes no records yet.
+    Creating,
+    /// It takes and gives records.
+    Active,
+    /// Its shards are being removed; it takes and gives none.
+    Deleting,
+}
+
+impl Status {
+    /// AWS's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Active => "ACTIVE",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A stream at one moment. Cheap to keep: it shares its shard map and counters with later ones.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub(crate) uid: StreamUid,
     pub(crate) scope: Scope,
     pub(crate) name: StreamName,
+    pub(crate) status: Status,
     pub(crate) mode: StreamMode,
     pub(crate) created: Millis,
     pub(crate) settings: Settings,
@@ -132,6 +163,12 @@ impl Stream {
     #[must_use]
     pub const fn name(&self) -> &StreamName {
         &self.name
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
     }
 
     /// Its ARN.
@@ -193,14 +230,17 @@ impl Stream {
     }
 
     /// At most `limit` shards whose id is above `after`, by id, and whether there are more:
-    /// DescribeStream's page.
+    /// DescribeStream's page. None are shown while the stream is being created.
     #[must_use]
     pub fn shards_after(
         &self,
         after: Option<ShardId>,
         limit: usize,
     ) -> (Vec<ShardDescription>, bool) {
-        let all = self.map.shards();
+        let all = match self.status {
+            Status::Creating => &[],
+            Status::Active | Status::Deleting => self.map.shards(),
+        };
         let from = all.partition_point(|shard| Some(shard.id) <= after);
         let to = all.len().min(from.saturating_add(limit));
         let page = all[from..to].iter().map(ShardDescription::from).collect();

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use millstream_clock::{Clock, Entropy};
 use millstream_storage::{ShardLog, ShardStore};
 use millstream_types::{AccountId, Scope, StreamName, caps};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
+use crate::catalogue::{Change, Feed};
 use crate::error::{OpenError, StreamNotFound};
+use crate::guests::{self, Book};
 use crate::registry::Registry;
-use crate::stream::Stream;
+use crate::replica::Replica;
+use crate::stream::{Status, Stream};
 use crate::token::{Sealer, TokenKey};
 
 /// What an administrator can set.
@@ -48,8 +51,30 @@ pub(crate) struct Inner<S> {
     pub(crate) options: Options,
     /// Held for a moment only, never across a wait.
     pub(crate) registry: RwLock<Registry>,
+    /// Tells the watchers what changes in the registry.
+    pub(crate) feed: Feed,
+    /// Shards here that are of streams of other groups. Held for a moment only.
+    pub(crate) guests: RwLock<Book>,
+    /// Where the registry of a replica comes from.
+    pub(crate) replica: Mutex<Replica>,
     /// Held while a stream is created, changed or deleted: one at a time.
     pub(crate) lifecycle: tokio::sync::Mutex<()>,
+}
+
+impl<S> Inner<S> {
+    /// Serves a stream in its new state, and tells the watchers.
+    pub(crate) fn put(&self, stream: Arc<Stream>) {
+        let mut registry = self.registry.write();
+        registry.put(Arc::clone(&stream));
+        self.feed.tell(Change::Put(stream));
+    }
+
+    /// Serves a stream no more, and tells the watchers.
+    pub(crate) fn remove(&self, stream: &Stream) {
+        let mut registry = self.registry.write();
+        registry.remove(stream);
+        self.feed.tell(Change::Removed(stream.uid));
+    }
 }
 
 impl<S: ShardStore> Streams<S> {
@@ -65,8 +90,24 @@ impl<S: ShardStore> Streams<S> {
         key: &TokenKey,
     ) -> Result<Self, OpenError> {
         let registry = Registry::load(&*store)?;
+        let book = guests::load(&*store)?;
         tracing::info!(streams = registry.len(), "streams are open");
-        Ok(Self {
+        let streams = Self::new(store, options, clock, entropy, key, registry);
+        *streams.inner.guests.write() = book;
+        Ok(streams)
+    }
+}
+
+impl<S: ShardLog> Streams<S> {
+    pub(crate) fn new(
+        store: Arc<S>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        key: &TokenKey,
+        registry: Registry,
+    ) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 store,
                 clock,
@@ -74,13 +115,27 @@ impl<S: ShardStore> Streams<S> {
                 entropy,
                 options,
                 registry: RwLock::new(registry),
+                feed: Feed::default(),
+                guests: RwLock::default(),
+                replica: Mutex::default(),
                 lifecycle: tokio::sync::Mutex::new(()),
             }),
-        })
+        }
     }
-}
 
-impl<S: ShardLog> Streams<S> {
+    /// The stream of this name where it takes and gives records.
+    pub(crate) fn active(
+        &self,
+        scope: &Scope,
+        name: &StreamName,
+    ) -> Result<Arc<Stream>, StreamNotFound> {
+        let stream = self.get(scope, name)?;
+        match stream.status {
+            Status::Active => Ok(stream),
+            Status::Creating | Status::Deleting => Err(StreamNotFound::new(scope, name)),
+        }
+    }
+
     /// The stream of this name as it is now.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use millstream_protocol::kinesis::request::{
 use millstream_protocol::kinesis::response::{
     ListStreamsOutput, StreamDescription, StreamDescriptionSummary, StreamStatus, StreamSummary,
 };
-use millstream_stream::{ShardLog, Stream, StreamsFrom};
+use millstream_stream::{ShardLog, Status, Stream, StreamsFrom};
 use millstream_types::Scope;
 
 use super::{Handlers, shards};
@@ -68,7 +68,7 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
         let (shown, more) = stream.shards_after(after, limit(input.limit, SHARDS_DEFAULT));
         Ok(Response::DescribeStream(StreamDescription {
             arn: stream.arn(),
-            status: StreamStatus::Active,
+            status: status(stream.status()),
             mode: stream.mode(),
             shards: shown.into_iter().map(shards::description).collect(),
             has_more_shards: more,
@@ -85,7 +85,7 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
         let stream = self.stream(scope, &input.stream)?;
         Ok(Response::DescribeStreamSummary(StreamDescriptionSummary {
             arn: stream.arn(),
-            status: StreamStatus::Active,
+            status: status(stream.status()),
             mode: stream.mode(),
             retention_hours: stream.settings().retention_hours,
             created: stream.created(),
@@ -112,7 +112,7 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
         let page = page.map_err(|error| errors::list(&error))?;
         let streams = page.streams.iter().map(|stream| StreamSummary {
             arn: stream.arn(),
-            status: StreamStatus::Active,
+            status: status(stream.status()),
             mode: stream.mode(),
             created: stream.created(),
         });
@@ -127,6 +127,14 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
         let name = target.resolve(scope)?;
         let found = self.streams.get(scope, name);
         found.map_err(|error| errors::not_found(&error))
+    }
+}
+
+const fn status(status: Status) -> StreamStatus {
+    match status {
+        Status::Creating => StreamStatus::Creating,
+        Status::Active => StreamStatus::Active,
+        Status::Deleting => StreamStatus::Deleting,
     }
 }
 

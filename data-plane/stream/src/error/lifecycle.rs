@@ -117,6 +117,20 @@ kinds!(DeleteError {
     Self::Internal => Internal,
 });
 
+/// Why shards for a stream of another group were not made or removed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// The stream was removed: the request comes too late.
+    #[error("the stream was removed")]
+    Gone,
+    /// Out of memory budget or disk space for now.
+    #[error("the store takes nothing more for now")]
+    Throttled,
+    /// The store failed.
+    #[error("the store failed")]
+    Internal,
+}
+
 /// Why a stream's settings were not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {

@@ -3,6 +3,7 @@
 use millstream_types::{AccountId, ShardId, StreamName};
 
 use super::{Kind, RateExceeded, ShardNotFound, StreamNotFound};
+use crate::stream::Status;
 
 /// Why no shard iterator was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +136,16 @@ pub enum ListError {
     /// No such stream.
     #[error(transparent)]
     NotFound(#[from] StreamNotFound),
+    /// The stream is being created or removed.
+    #[error("Stream {stream} under account {account} not ACTIVE, instead in state {status}.")]
+    NotActive {
+        /// The stream.
+        stream: StreamName,
+        /// The account.
+        account: AccountId,
+        /// Where it is in its life.
+        status: Status,
+    },
     /// Not a token that we gave to this account in this region for this operation.
     #[error("NextToken is invalid.")]
     TokenInvalid,
@@ -148,6 +159,7 @@ pub enum ListError {
 
 kinds!(ListError {
     Self::NotFound(_) => NotFound,
+    Self::NotActive { .. } => Conflict,
     Self::TokenInvalid => Invalid,
     Self::TokenExpired { .. } => Expired,
 });

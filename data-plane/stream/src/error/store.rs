@@ -2,7 +2,7 @@
 
 use millstream_storage::{AppendError, ApplyError, ReadError, StoreError};
 
-use super::{CreateError, DeleteError, UpdateError};
+use super::{CreateError, DeleteError, HostError, UpdateError};
 
 /// What a failed change of rows and shards means.
 pub(crate) enum ApplyFailure {
@@ -38,7 +38,7 @@ macro_rules! from_apply_failure {
     )*};
 }
 
-from_apply_failure!(CreateError DeleteError UpdateError);
+from_apply_failure!(CreateError DeleteError UpdateError HostError);
 
 /// What a failed append means for a record.
 #[derive(Clone, Copy)]

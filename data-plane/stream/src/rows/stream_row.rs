@@ -9,15 +9,22 @@ use millstream_types::{Millis, Scope, ShardMetrics, StreamMode, StreamName, Stre
 use super::RowError;
 use crate::counters::StreamCounters;
 use crate::shard::ShardMap;
-use crate::stream::{Settings, Stream};
+use crate::stream::{Settings, Status, Stream};
 use crate::wire::{Malformed, Reader, Writer};
 
 pub(crate) const PREFIX: &[u8] = b"ds/stream/";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without a status: the stream is active.
+const VERSION_WITHOUT_STATUS: u8 = 1;
 
 /// Persisted: keep stable, never reuse.
 const MODE_PROVISIONED: u8 = 1;
 const MODE_ON_DEMAND: u8 = 2;
+
+/// Persisted: keep stable, never reuse.
+const STATUS_CREATING: u8 = 1;
+const STATUS_ACTIVE: u8 = 2;
+const STATUS_DELETING: u8 = 3;
 
 pub(crate) fn key_text(uid: StreamUid) -> String {
     format!("ds/stream/{uid}")
@@ -33,6 +40,7 @@ pub(crate) struct StreamRow {
     pub(crate) uid: StreamUid,
     scope: Scope,
     name: StreamName,
+    status: Status,
     mode: StreamMode,
     created: Millis,
     settings: Settings,
@@ -44,6 +52,7 @@ impl StreamRow {
             uid: self.uid,
             scope: self.scope,
             name: self.name,
+            status: self.status,
             mode: self.mode,
             created: self.created,
             settings: self.settings,
@@ -61,6 +70,11 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
         .text(stream.scope.account.as_str())
         .text(stream.scope.region.as_str())
         .text(stream.name.as_str())
+        .u8(match stream.status {
+            Status::Creating => STATUS_CREATING,
+            Status::Active => STATUS_ACTIVE,
+            Status::Deleting => STATUS_DELETING,
+        })
         .u8(match stream.mode {
             StreamMode::Provisioned => MODE_PROVISIONED,
             StreamMode::OnDemand => MODE_ON_DEMAND,
@@ -78,17 +92,28 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<StreamRow, RowError> {
     let mut row = Reader::new(bytes);
-    match row.u8()? {
-        VERSION => {},
+    let with_status = match row.u8()? {
+        VERSION => true,
+        VERSION_WITHOUT_STATUS => false,
         0 => return Err(RowError::Malformed("its version is 0")),
         newer => return Err(RowError::Newer(newer)),
-    }
+    };
     let uid = StreamUid(row.u128()?);
     let scope = Scope {
         account: parse(row.text()?, "its account is no account")?,
         region: parse(row.text()?, "its region is no region")?,
     };
     let name = parse(row.text()?, "its name is no stream name")?;
+    let status = match if with_status {
+        row.u8()?
+    } else {
+        STATUS_ACTIVE
+    } {
+        STATUS_CREATING => Status::Creating,
+        STATUS_ACTIVE => Status::Active,
+        STATUS_DELETING => Status::Deleting,
+        _ => return Err(RowError::Malformed("its status is unknown")),
+    };
     let mode = match row.u8()? {
         MODE_PROVISIONED => StreamMode::Provisioned,
         MODE_ON_DEMAND => StreamMode::OnDemand,
@@ -118,6 +143,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StreamRow, RowError> {
         uid,
         scope,
         name,
+        status,
         mode,
         created,
         settings,
@@ -136,7 +162,8 @@ mod tests {
     use super::*;
     use crate::rows::tests::one_shard_map;
 
-    const GOLDEN: &[u8] = include_bytes!("../../tests/golden/stream-row-v1.bin");
+    const GOLDEN: &[u8] = include_bytes!("../../tests/golden/stream-row-v2.bin");
+    const GOLDEN_V1: &[u8] = include_bytes!("../../tests/golden/stream-row-v1.bin");
 
     fn stream(uid: u128, name: &str, mode: StreamMode, created: u64, settings: Settings) -> Stream {
         let row = StreamRow {
@@ -146,6 +173,7 @@ mod tests {
                 region: "eu-west-1".parse().expect("a region"),
             },
             name: name.parse().expect("a name"),
+            status: Status::Active,
             mode,
             created: Millis(created),
             settings,
@@ -177,6 +205,7 @@ mod tests {
                 row.uid,
                 &row.scope,
                 &row.name,
+                row.status,
                 row.mode,
                 row.created,
                 &row.settings
@@ -185,6 +214,7 @@ mod tests {
                 stream.uid,
                 &stream.scope,
                 &stream.name,
+                stream.status,
                 stream.mode,
                 stream.created,
                 &stream.settings
@@ -193,10 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_written_and_read_as_in_the_golden_file() {
-        let stream = golden_stream();
+    fn version_2_is_written_and_read_as_in_the_golden_file() {
+        let mut stream = golden_stream();
+        stream.status = Status::Deleting;
         assert_eq!(encode(&stream), GOLDEN);
         assert_same(&decode(GOLDEN).expect("the golden row"), &stream);
+    }
+
+    #[test]
+    fn version_1_is_read_as_an_active_stream() {
+        assert_same(
+            &decode(GOLDEN_V1).expect("the golden row"),
+            &golden_stream(),
+        );
     }
 
     #[test]
@@ -217,8 +256,8 @@ mod tests {
     #[test]
     fn a_newer_version_is_told_from_a_corrupt_row() {
         let mut newer = GOLDEN.to_vec();
-        newer[0] = 2;
-        assert_eq!(decode(&newer), Err(RowError::Newer(2)));
+        newer[0] = 3;
+        assert_eq!(decode(&newer), Err(RowError::Newer(3)));
         newer[0] = 0;
         assert!(matches!(decode(&newer), Err(RowError::Malformed(_))));
     }
@@ -229,6 +268,9 @@ mod tests {
             uid: u128,
             name in "[a-zA-Z0-9_.-]{1,128}",
             on_demand: bool,
+            status in prop_oneof![
+                Just(Status::Creating), Just(Status::Active), Just(Status::Deleting),
+            ],
             created: u64,
             retention_hours in 24..=8760u32,
             max_record_kib in 1024..=10240u32,
@@ -238,7 +280,7 @@ mod tests {
             let mode = if on_demand { StreamMode::OnDemand } else { StreamMode::Provisioned };
             let shard_level_metrics = ShardMetrics::of_bits(bits).expect("seven bits");
             let settings = Settings { retention_hours, max_record_kib, tags, shard_level_metrics };
-            let stream = stream(uid, &name, mode, created, settings);
+            let stream = Stream { status, ..stream(uid, &name, mode, created, settings) };
             assert_same(&decode(&encode(&stream)).expect("an own row"), &stream);
         }
 

@@ -4,6 +4,8 @@
 
 mod append;
 mod bed;
+mod catalogue;
+mod home;
 mod iterator;
 mod lifecycle;
 mod list;

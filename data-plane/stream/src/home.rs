@@ -1,0 +1,339 @@
+//! The home of streams whose shards are spread over groups: it makes and removes them, step by
+//! step.
+//!
+//! The row comes first: `CREATING` with the whole shard map (and the shards that live beside it, in
+//! the same change), then the shards on every other group, then `ACTIVE`. Removal goes the same
+//! way: `DELETING`, every other group, then row and own shards in one change. Each step can be
+//! done twice; after a crash at any point the rows say where to go on. [`next_step`] decides,
+//! [`Home`] does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_clock::task;
+use millstream_storage::ShardStore;
+use millstream_types::{GroupId, Scope, StreamUid};
+
+use crate::error::{CreateError, DeleteError};
+use crate::guests::Guests;
+use crate::lifecycle::NewStream;
+use crate::rows;
+use crate::stream::{Status, Stream};
+use crate::streams::Streams;
+
+/// Pause before what could not be done is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// The groups over which a stream is spread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// The group that keeps the stream's rows.
+    pub home: GroupId,
+    /// All groups that take shards, the home among them.
+    pub groups: BTreeSet<GroupId>,
+}
+
+impl Spread {
+    /// The group of each of `count` shards, in turns from the home on; none is the home itself.
+    fn places(&self, count: usize) -> Vec<Option<GroupId>> {
+        let above = self.groups.iter().filter(|group| **group > self.home);
+        let below = self.groups.iter().filter(|group| **group < self.home);
+        let turns: Vec<Option<GroupId>> = std::iter::once(None)
+            .chain(above.chain(below).cloned().map(Some))
+            .collect();
+        turns.into_iter().cycle().take(count).collect()
+    }
+}
+
+/// Why another group did not do as asked; it is asked again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the group did not do as asked: {0}")]
+pub struct PeerError(pub String);
+
+/// The other groups, as a home sees them. Both calls may come more than once.
+pub trait PeerGroups: Send + Sync + 'static {
+    /// Opens the shards that are not there, and keeps all of them for the retention.
+    fn open_shards(
+        &self,
+        group: &GroupId,
+        guests: Guests,
+    ) -> impl Future<Output = Result<(), PeerError>> + Send;
+
+    /// Removes every shard of the stream.
+    fn drop_shards(
+        &self,
+        group: &GroupId,
+        stream: StreamUid,
+    ) -> impl Future<Output = Result<(), PeerError>> + Send;
+}
+
+/// What a stream needs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Its shards on this group are to be open and kept for its retention.
+    Open(GroupId),
+    /// Its shards are open: it takes records.
+    Activate,
+    /// Its shards on this group are to be removed.
+    Drop(GroupId),
+    /// Nothing is left but the rows and the shards beside them.
+    Remove,
+}
+
+/// What `stream` needs next, when the groups in `done` have done as its state asks.
+#[must_use]
+pub fn next_step(stream: &Stream, done: &BTreeSet<GroupId>) -> Option<Step> {
+    let shards = stream.map().shards().iter();
+    let open = shards
+        .filter_map(|shard| shard.group.as_ref())
+        .find(|group| !done.contains(group))
+        .cloned();
+    match (stream.status(), open) {
+        (Status::Creating | Status::Active, Some(group)) => Some(Step::Open(group)),
+        (Status::Creating, None) => Some(Step::Activate),
+        (Status::Active, None) => None,
+        (Status::Deleting, Some(group)) => Some(Step::Drop(group)),
+        (Status::Deleting, None) => Some(Step::Remove),
+    }
+}
+
+impl<S: ShardStore> Streams<S> {
+    /// Begins to create the stream with this identity, which must never have been used. A
+    /// [`Home`] finishes it. The same call again is nothing.
+    ///
+    /// # Errors
+    /// When another stream has its name, the specification is not allowed, or the store refuses.
+    pub async fn begin_create(
+        &self,
+        uid: StreamUid,
+        scope: &Scope,
+        new: NewStream,
+        spread: Spread,
+    ) -> Result<(), CreateError> {
+        Self::check_count(&new)?;
+        new.settings.validate()?;
+        let (streams, scope) = (self.clone(), scope.clone());
+        let begun = task::spawn("begin-create", async move {
+            let _alone = streams.inner.lifecycle.lock().await;
+            if streams.inner.registry.read().by_uid(uid).is_some() {
+                return Ok(());
+            }
+            streams.check_name(&scope, &new)?;
+            let mut stream = streams.draft(&scope, new, |count| spread.places(count));
+            stream.uid = uid;
+            stream.status = Status::Creating;
+            let changes = rows::create_changes(&stream);
+            streams.inner.store.apply(changes).await?;
+            tracing::info!(stream = %stream.name, %uid, "the stream is being created");
+            streams.inner.put(Arc::new(stream));
+            Ok(())
+        });
+        begun.await.unwrap_or(Err(CreateError::Internal))
+    }
+
+    /// Begins to remove a stream, whatever its state. A [`Home`] finishes it. A stream that is not
+    /// there is removed already.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn begin_delete(&self, uid: StreamUid) -> Result<(), DeleteError> {
+        self.become_status(uid, Status::Deleting).await
+    }
+
+    /// Makes a status durable; a stream that is being removed keeps its own.
+    async fn become_status(&self, uid: StreamUid, status: Status) -> Result<(), DeleteError> {
+        let streams = self.clone();
+        let become_it = task::spawn("stream-status", async move {
+            let _alone = streams.inner.lifecycle.lock().await;
+            let before = streams.inner.registry.read().by_uid(uid);
+            let Some(before) = before.filter(|s| !matches!(s.status, Status::Deleting)) else {
+                return Ok(());
+            };
+            let after = Stream {
+                status,
+                ..(*before).clone()
+            };
+            let change = rows::put_stream(&after);
+            streams.inner.store.apply(vec![change]).await?;
+            tracing::info!(stream = %after.name, %uid, %status, "the stream has a new status");
+            streams.inner.put(Arc::new(after));
+            Ok(())
+        });
+        become_it.await.unwrap_or(Err(DeleteError::Internal))
+    }
+
+    /// Removes the rows of a stream that is being removed, and the shards beside them.
+    async fn finish_delete(&self, uid: StreamUid) -> Result<(), DeleteError> {
+        let streams = self.clone();
+        let finished = task::spawn("finish-delete", async move {
+            let _alone = streams.inner.lifecycle.lock().await;
+            let Some(stream) = streams.inner.registry.read().by_uid(uid) else {
+                return Ok(());
+            };
+            let changes = rows::delete_changes(&stream);
+            streams.inner.store.apply(changes).await?;
+            streams.inner.remove(&stream);
+            tracing::info!(stream = %stream.name, %uid, "the stream is removed");
+            Ok(())
+        });
+        finished.await.unwrap_or(Err(DeleteError::Internal))
+    }
+}
+
+/// What a pass left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Streams that need something that could not be done.
+    pub waiting: usize,
+}
+
+/// Which groups have done as a state of a stream asks.
+struct Progress {
+    state: (Status, u32),
+    done: BTreeSet<GroupId>,
+}
+
+impl Progress {
+    /// The progress of the stream's present state.
+    fn of<'a>(all: &'a mut BTreeMap<StreamUid, Self>, stream: &Stream) -> &'a mut Self {
+        let state = (stream.status(), stream.settings().retention_hours);
+        let fresh = || Self {
+            state,
+            done: BTreeSet::new(),
+        };
+        let progress = all.entry(stream.uid()).or_insert_with(fresh);
+        let only_activated =
+            progress.state == (Status::Creating, state.1) && state.0 == Status::Active;
+        if only_activated {
+            progress.state = state;
+        } else if progress.state != state {
+            *progress = fresh();
+        }
+        progress
+    }
+}
+
+/// Brings the streams that are at home here to what their rows say.
+pub struct Home<S, P> {
+    streams: Streams<S>,
+    group: GroupId,
+    peers: Arc<P>,
+    progress: BTreeMap<StreamUid, Progress>,
+}
+
+impl<S: ShardStore, P: PeerGroups> Home<S, P> {
+    /// The home of `streams`, in the group `group`.
+    #[must_use]
+    pub const fn new(streams: Streams<S>, group: GroupId, peers: Arc<P>) -> Self {
+        Self {
+            streams,
+            group,
+            peers,
+            progress: BTreeMap::new(),
+        }
+    }
+
+    /// Works until `drain` is ready: at once when a stream changes, and again after a pause while
+    /// something could not be done.
+    pub async fn run(mut self, drain: impl Future<Output = ()> + Send) {
+        let mut drain = pin!(drain);
+        let mut watcher = self.streams.watch();
+        watcher.next().await;
+        loop {
+            let pass = tokio::select! {
+                () = &mut drain => return,
+                pass = self.pass() => pass,
+            };
+            // What changed during the pass is an update already.
+            tokio::select! {
+                () = &mut drain => return,
+                _ = watcher.next() => {}
+                () = task::sleep(RETRY_PAUSE), if pass.waiting > 0 => {}
+            }
+        }
+    }
+
+    /// Takes every stream as far as it goes now.
+    pub async fn pass(&mut self) -> Pass {
+        let streams = self.streams.all();
+        let there: BTreeSet<StreamUid> = streams.iter().map(|stream| stream.uid()).collect();
+        self.progress.retain(|uid, _| there.contains(uid));
+        let mut pass = Pass::default();
+        // Asked once in a pass: one group that is away must not hold up all streams.
+        let mut away = BTreeSet::new();
+        for uid in there {
+            if !self.take(uid, &mut away).await {
+                pass.waiting += 1;
+            }
+        }
+        pass
+    }
+
+    /// Takes one stream as far as it goes; false when something could not be done.
+    async fn take(&mut self, uid: StreamUid, away: &mut BTreeSet<GroupId>) -> bool {
+        loop {
+            let Some(stream) = self.streams.inner.registry.read().by_uid(uid) else {
+                return true;
+            };
+            let progress = Progress::of(&mut self.progress, &stream);
+            let Some(step) = next_step(&stream, &progress.done) else {
+                return true;
+            };
+            let done = match step {
+                Step::Open(group) => {
+                    let guests = guests(&stream, &self.group, &group);
+                    let asked = self.peers.open_shards(&group, guests);
+                    ask(&group, asked, away, &mut progress.done).await
+                },
+                Step::Drop(group) => {
+                    let asked = self.peers.drop_shards(&group, uid);
+                    ask(&group, asked, away, &mut progress.done).await
+                },
+                Step::Activate => {
+                    let activated = self.streams.become_status(uid, Status::Active).await;
+                    activated.is_ok()
+                },
+                Step::Remove => self.streams.finish_delete(uid).await.is_ok(),
+            };
+            if !done {
+                return false;
+            }
+        }
+    }
+}
+
+/// Asks a group that is not known to be away; notes what came of it.
+async fn ask(
+    group: &GroupId,
+    asked: impl Future<Output = Result<(), PeerError>>,
+    away: &mut BTreeSet<GroupId>,
+    done: &mut BTreeSet<GroupId>,
+) -> bool {
+    if away.contains(group) {
+        return false;
+    }
+    match asked.await {
+        Ok(()) => done.insert(group.clone()),
+        Err(error) => {
+            tracing::warn!(%group, %error, "a group does not take part yet; it is asked again");
+            away.insert(group.clone());
+            false
+        },
+    }
+}
+
+/// The shards of the stream in `group`.
+fn guests(stream: &Stream, home: &GroupId, group: &GroupId) -> Guests {
+    let shards = stream.map().shards().iter();
+    let there = shards.filter(|shard| shard.group.as_ref() == Some(group));
+    Guests {
+        stream: stream.uid(),
+        home: home.clone(),
+        created: stream.created(),
+        retention_hours: stream.settings().retention_hours,
+        shards: there.map(|shard| shard.uid).collect(),
+    }
+}

@@ -1,0 +1,536 @@
+//! Streams over several groups: made and removed step by step, whatever ends in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use millstream_clock::{Clock, ManualClock, task};
+use millstream_storage::memory::MemoryStore;
+use millstream_storage::{
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
+    ShardStatus, ShardStore, StoreError,
+};
+use millstream_stream::error::HostError;
+use millstream_stream::{
+    Guests, Home, Kind, PeerError, PeerGroups, SettingsChange, Spread, Status, retention,
+};
+use millstream_types::{GroupId, Millis, ShardUid, StreamUid};
+use parking_lot::Mutex;
+
+use crate::bed::{Bed, START, entry_at, name, new_stream, scope};
+
+const UID: StreamUid = StreamUid(0x5eed);
+const DAY_MS: u64 = 24 * 3_600_000;
+
+fn group(ordinal: u32) -> GroupId {
+    GroupId::new("team-a", "default", ordinal).expect("a group")
+}
+
+fn spread(groups: u32) -> Spread {
+    Spread {
+        home: group(1),
+        groups: (0..groups).map(group).collect(),
+    }
+}
+
+/// Ends the process of the home after so many effects: the last one happens, or is lost.
+struct Fuse {
+    left: AtomicUsize,
+    last_happens: bool,
+}
+
+impl Fuse {
+    fn new(effects: usize, last_happens: bool) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(effects),
+            last_happens,
+        })
+    }
+
+    fn never() -> Arc<Self> {
+        Self::new(usize::MAX, true)
+    }
+
+    /// Does the effect, unless the process has ended; whoever waits for it then waits for ever.
+    async fn burn<T>(&self, effect: impl Future<Output = T>) -> T {
+        let spent = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                Some(left.saturating_sub(1))
+            });
+        match spent {
+            Ok(0) => std::future::pending().await,
+            Ok(1) => {
+                if self.last_happens {
+                    effect.await;
+                }
+                std::future::pending().await
+            },
+            _ => effect.await,
+        }
+    }
+}
+
+/// The store of a process that may end at any change.
+struct Mortal {
+    store: MemoryStore,
+    fuse: Arc<Fuse>,
+}
+
+impl ShardLog for Mortal {
+    async fn append(
+        &self,
+        appends: Vec<Append>,
+    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+        self.store.append(appends).await
+    }
+
+    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
+        self.store.read(shard, from, limit).await
+    }
+
+    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
+        self.store.number_at(shard, time).await
+    }
+
+    async fn wait_past(&self, shard: ShardUid, number: u64) {
+        self.store.wait_past(shard, number).await;
+    }
+
+    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
+        self.store.status(shard).await
+    }
+}
+
+impl ShardStore for Mortal {
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        self.fuse.burn(self.store.apply(changes)).await
+    }
+
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
+        self.store.status_now(shard)
+    }
+
+    fn rows(&self, prefix: &[u8]) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+        self.store.rows(prefix)
+    }
+
+    fn retention_now(&self) -> Option<Millis> {
+        self.store.retention_now()
+    }
+}
+
+/// The other groups, each over a store of its own.
+struct Pool {
+    beds: BTreeMap<GroupId, Bed<MemoryStore>>,
+    away: Mutex<BTreeSet<GroupId>>,
+    calls: AtomicUsize,
+}
+
+impl Pool {
+    fn new(clock: &Arc<ManualClock>, groups: u32) -> Arc<Self> {
+        let others = (0..groups).map(group).filter(|g| *g != group(1));
+        let bed = |group| {
+            let store = Arc::new(MemoryStore::new(clock.clone()));
+            (group, Bed::over(store, clock.clone()))
+        };
+        Arc::new(Self {
+            beds: others.map(bed).collect(),
+            away: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        })
+    }
+
+    fn bed(&self, group: &GroupId) -> Result<&Bed<MemoryStore>, PeerError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.away.lock().contains(group) {
+            return Err(PeerError("it is away".to_owned()));
+        }
+        Ok(&self.beds[group])
+    }
+
+    /// Shards on all of them.
+    fn shards(&self) -> usize {
+        self.beds.values().map(|bed| bed.store.shards().len()).sum()
+    }
+}
+
+/// The pool as the home's process sees it: no call after its end.
+struct Seen {
+    pool: Arc<Pool>,
+    fuse: Arc<Fuse>,
+}
+
+impl PeerGroups for Seen {
+    async fn open_shards(&self, group: &GroupId, guests: Guests) -> Result<(), PeerError> {
+        let host = async {
+            let hosted = self.pool.bed(group)?.streams.host(guests).await;
+            hosted.map_err(|error| PeerError(error.to_string()))
+        };
+        self.fuse.burn(host).await
+    }
+
+    async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
+        let evict = async {
+            let evicted = self.pool.bed(group)?.streams.evict(stream).await;
+            evicted.map_err(|error| PeerError(error.to_string()))
+        };
+        self.fuse.burn(evict).await
+    }
+}
+
+/// A pool with one home, whose process can end and begin again.
+struct World {
+    clock: Arc<ManualClock>,
+    disk: MemoryStore,
+    pool: Arc<Pool>,
+}
+
+/// One life of the home's process.
+struct Life {
+    bed: Bed<Mortal>,
+    home: Home<Mortal, Seen>,
+}
+
+impl World {
+    fn new(groups: u32) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        Self {
+            disk: MemoryStore::new(clock.clone()),
+            pool: Pool::new(&clock, groups),
+            clock,
+        }
+    }
+
+    fn life(&self, fuse: Arc<Fuse>) -> Life {
+        let store = Arc::new(Mortal {
+            store: self.disk.clone(),
+            fuse: Arc::clone(&fuse),
+        });
+        let bed = Bed::over(store, self.clock.clone());
+        let peers = Arc::new(Seen {
+            pool: Arc::clone(&self.pool),
+            fuse,
+        });
+        Life {
+            home: Home::new(bed.streams.clone(), group(1), peers),
+            bed,
+        }
+    }
+
+    fn sound(&self) -> Life {
+        self.life(Fuse::never())
+    }
+
+    async fn created(&self, shards: u64) -> Life {
+        let mut life = self.sound();
+        life.begin_create(shards).await;
+        assert_eq!(life.home.pass().await.waiting, 0);
+        life
+    }
+}
+
+impl Life {
+    async fn begin_create(&self, shards: u64) {
+        let begun = self
+            .bed
+            .streams
+            .begin_create(UID, &scope(), new_stream("flights", shards), spread(3))
+            .await;
+        begun.expect("begun");
+    }
+
+    fn status(&self) -> Option<Status> {
+        let stream = self.bed.streams.get(&scope(), &name("flights"));
+        stream.ok().map(|stream| stream.status())
+    }
+}
+
+/// Runs `work` until it is done or its process has ended.
+async fn until_the_end(work: impl Future<Output = ()>) -> bool {
+    // Time stands still and nothing else runs: what is not done by then waits for ever.
+    let limit = std::time::Duration::from_secs(1);
+    task::timeout(limit, work).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_go_round_the_groups_from_the_home_on() {
+    let world = World::new(3);
+    let life = world.created(5).await;
+    assert_eq!(life.status(), Some(Status::Active));
+    let stream = life
+        .bed
+        .streams
+        .get(&scope(), &name("flights"))
+        .expect("it");
+    assert_eq!(stream.uid(), UID);
+    let groups: Vec<_> = stream
+        .map()
+        .shards()
+        .iter()
+        .map(|s| s.group.clone())
+        .collect();
+    let (two, zero) = (Some(group(2)), Some(group(0)));
+    assert_eq!(groups, [None, two.clone(), zero, None, two]);
+    assert_eq!(world.disk.shards().len(), 2);
+    assert_eq!(world.pool.beds[&group(2)].store.shards().len(), 2);
+    assert_eq!(world.pool.beds[&group(0)].store.shards().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_being_made_or_removed_takes_and_gives_nothing() {
+    let world = World::new(3);
+    world.pool.away.lock().insert(group(0));
+    let mut life = world.sound();
+    life.begin_create(3).await;
+    assert_eq!(life.home.pass().await.waiting, 1);
+    assert_eq!(life.status(), Some(Status::Creating));
+    let refused = |life: Life| async move {
+        let streams = &life.bed.streams;
+        let put = streams
+            .put_record(&scope(), &name("flights"), entry_at(0, "a"), None)
+            .await;
+        assert_eq!(put.expect_err("not active").kind(), Kind::NotFound);
+        let start = millstream_stream::StartingPosition::Latest;
+        let given = streams
+            .iterator(&scope(), &name("flights"), "shardId-000000000000", start)
+            .await;
+        assert_eq!(given.expect_err("not active").kind(), Kind::NotFound);
+        let from = millstream_stream::ShardsFrom::Stream {
+            name: &name("flights"),
+            filter: millstream_stream::ShardFilter::All,
+            after: None,
+        };
+        let listed = streams.list_shards(&scope(), from, 10);
+        assert_eq!(listed.expect_err("not active").kind(), Kind::Conflict);
+        let stream = streams
+            .get(&scope(), &name("flights"))
+            .expect("it is described");
+        (stream.shards_after(None, 10).0.len(), life)
+    };
+    let (shown, mut life) = refused(life).await;
+    assert_eq!(
+        shown, 0,
+        "AWS shows no shards of a stream that is being made"
+    );
+    world.pool.away.lock().clear();
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(life.status(), Some(Status::Active));
+
+    world.pool.away.lock().insert(group(0));
+    life.bed.streams.begin_delete(UID).await.expect("begun");
+    assert_eq!(life.home.pass().await.waiting, 1);
+    assert_eq!(life.status(), Some(Status::Deleting));
+    let (_, mut life) = refused(life).await;
+    world.pool.away.lock().clear();
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(life.status(), None);
+    assert_eq!((world.disk.shards().len(), world.pool.shards()), (0, 0));
+}
+
+/// Ends the process at every effect of `work`, before or after it happens; then lets the next one
+/// finish, and gives it to `check`.
+async fn end_at_every_effect<W, F>(
+    prepare: impl AsyncFn(&World),
+    work: W,
+    check: impl AsyncFn(&World, Life),
+) where
+    W: Fn(Life) -> F,
+    F: Future<Output = ()>,
+{
+    let mut ends = 0;
+    for last_happens in [false, true] {
+        for effects in 1.. {
+            let world = World::new(3);
+            prepare(&world).await;
+            let life = world.life(Fuse::new(effects, last_happens));
+            if until_the_end(work(life)).await {
+                break;
+            }
+            ends += 1;
+            let mut next = world.sound();
+            assert_eq!(next.home.pass().await.waiting, 0);
+            check(&world, next).await;
+        }
+    }
+    assert!(ends >= 8, "{ends} ends: every step has an effect");
+}
+
+#[tokio::test(start_paused = true)]
+async fn creation_has_one_outcome_wherever_the_process_ends() {
+    let create = |mut life: Life| async move {
+        life.begin_create(5).await;
+        assert_eq!(life.home.pass().await.waiting, 0);
+    };
+    end_at_every_effect(
+        async |_| {},
+        create,
+        async |world, mut next| {
+            // Whoever wanted it asks again; an end before the row left nothing.
+            next.begin_create(5).await;
+            assert_eq!(next.home.pass().await.waiting, 0);
+            assert_eq!(next.status(), Some(Status::Active));
+            assert_eq!((world.disk.shards().len(), world.pool.shards()), (2, 3));
+            let stream = next
+                .bed
+                .streams
+                .get(&scope(), &name("flights"))
+                .expect("it");
+            for shard in stream.map().shards() {
+                let there = match &shard.group {
+                    None => world.disk.status_now(shard.uid),
+                    Some(group) => world.pool.beds[group].store.status_now(shard.uid),
+                };
+                assert!(there.is_some(), "{shard:?} is open where the map says");
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn removal_has_one_outcome_wherever_the_process_ends() {
+    let remove = |mut life: Life| async move {
+        life.bed.streams.begin_delete(UID).await.expect("begun");
+        assert_eq!(life.home.pass().await.waiting, 0);
+    };
+    end_at_every_effect(
+        async |world| drop(world.created(5).await),
+        remove,
+        async |world, mut next| {
+            next.bed.streams.begin_delete(UID).await.expect("begun");
+            assert_eq!(next.home.pass().await.waiting, 0);
+            assert_eq!(next.status(), None);
+            assert_eq!((world.disk.shards().len(), world.pool.shards()), (0, 0));
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_after_the_removal_makes_nothing() {
+    let world = World::new(3);
+    let mut life = world.created(3).await;
+    let bed = &world.pool.beds[&group(2)];
+    let late = bed.streams.hosted().remove(0);
+    life.bed.streams.begin_delete(UID).await.expect("begun");
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(bed.streams.host(late.clone()).await, Err(HostError::Gone));
+    // The group's own process may have ended since.
+    let reopened = bed.reopened();
+    assert_eq!(
+        reopened.streams.host(late.clone()).await,
+        Err(HostError::Gone)
+    );
+    assert!(reopened.store.shards().is_empty());
+    // A day later nobody asks any more, and nothing needs to be remembered.
+    world.clock.advance(DAY_MS + 1);
+    let service = retention::Service::new(retention::Options::default(), reopened.streams.clone());
+    service.pass().await;
+    assert!(reopened.store.rows(b"ds/guests/").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_retention_reaches_every_group() {
+    let world = World::new(3);
+    let mut life = world.created(3).await;
+    let change = SettingsChange {
+        retention_hours: Some(48),
+        ..SettingsChange::default()
+    };
+    let changed = life
+        .bed
+        .streams
+        .update(&scope(), &name("flights"), change)
+        .await;
+    changed.expect("changed");
+    assert_eq!(life.home.pass().await.waiting, 0);
+    for bed in world.pool.beds.values() {
+        let hosted = bed.reopened().streams.hosted();
+        assert_eq!(hosted.len(), 1);
+        assert_eq!(hosted[0].retention_hours, 48);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_guests_are_trimmed_by_their_retention() {
+    let world = World::new(3);
+    drop(world.created(3).await);
+    let bed = &world.pool.beds[&group(2)];
+    let shard = bed.streams.hosted()[0].shards[0];
+    let record = || millstream_storage::NewRecord {
+        key: "k".into(),
+        data: "d".into(),
+    };
+    let append = Append {
+        shard,
+        records: vec![record()],
+    };
+    bed.store
+        .append(vec![append.clone()])
+        .await
+        .expect("durable");
+    world.clock.advance(DAY_MS / 2);
+    bed.store.append(vec![append]).await.expect("durable");
+    world.clock.advance(DAY_MS / 2 + 1);
+    let service = retention::Service::new(retention::Options::default(), bed.streams.clone());
+    assert_eq!(service.pass().await.trimmed, 1);
+    assert_eq!(
+        bed.store.status_now(shard).map(|s| (s.first, s.next)),
+        Some((2, 3))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_away_is_asked_once_in_a_pass_and_others_go_on() {
+    let world = World::new(3);
+    world.pool.away.lock().insert(group(0));
+    let mut life = world.sound();
+    for index in 0..4u128 {
+        let new = new_stream(&format!("s{index}"), 3);
+        let begun = life
+            .bed
+            .streams
+            .begin_create(StreamUid(index), &scope(), new, spread(3))
+            .await;
+        begun.expect("begun");
+    }
+    assert_eq!(life.home.pass().await.waiting, 4);
+    let one_refused = 1 + life_opened(&world, &group(2));
+    assert_eq!(world.pool.calls.load(Ordering::SeqCst), one_refused);
+}
+
+fn life_opened(world: &World, group: &GroupId) -> usize {
+    world.pool.beds[group].streams.hosted().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_finishes_what_changes_while_it_runs() {
+    let world = World::new(3);
+    let Life { bed, home } = world.sound();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = task::spawn(
+        "home",
+        home.run(async move {
+            let _ended = stopped.await;
+        }),
+    );
+    let mut watcher = bed.streams.watch();
+    let begun = bed
+        .streams
+        .begin_create(UID, &scope(), new_stream("flights", 3), spread(3))
+        .await;
+    begun.expect("begun");
+    while bed
+        .streams
+        .get(&scope(), &name("flights"))
+        .expect("it")
+        .status()
+        != Status::Active
+    {
+        watcher.next().await;
+    }
+    drop(stop);
+    running.await.expect("it ends");
+    assert!(world.clock.now() >= START);
+}
