@@ -14,16 +14,25 @@ SEED ?= 1
 SEEDS ?= 200
 
 BINARY = $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/millstream
+NODES ?= 2
+IMAGES ?= millstream millstream-operator
+# Crates by image: the program of the data plane is called as the project is.
+IMAGE_CRATES = $(patsubst millstream,millstream-server,$(IMAGES))
+# Only the standard library, so that the cluster needs no venv.
+CLUSTER_PYTHON = python3
+CLUSTER = $(CLUSTER_PYTHON) e2e/cluster/cluster.py
+
 PYTHON = "$$(python3 e2e/bring.py python)"
 TIMED = sh e2e/timed.sh
 # The one feature that nothing ships with: it runs the CEL rules of the custom resources.
 TEST_FEATURES = --features millstream-crds/cel
 
 .PHONY: help demo test check dev gen sim crash bench bench-peers check-each
+.PHONY: images cluster-up cluster-status cluster-load cluster-down
 .PHONY: format lint docs unit tidy server clients
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: server ## 336,776 flights through a stream and two SIGKILLs; ROWS=20000 makes it short
 	@PROFILE=$(PROFILE) $(PYTHON) e2e/demo/demo.py
@@ -66,6 +75,22 @@ check-each: ## compile every crate alone, so that its manifest is honest
 	do echo "$$crate"; $(CARGO) check --quiet --locked -p $$crate || exit 1; done
 	@echo millstream-crds with k8s
 	@$(CARGO) check --quiet --locked -p millstream-crds --features k8s
+
+images: ## container images of the built programs: IMAGES="millstream millstream-operator"
+	@$(CARGO) build --quiet --locked --profile $(PROFILE) $(addprefix -p ,$(IMAGE_CRATES))
+	@$(CLUSTER_PYTHON) e2e/images/build.py --profile $(PROFILE) $(IMAGES)
+
+cluster-up: ## a real Kubernetes cluster in network namespaces of this machine: NODES=2
+	@$(CLUSTER) up --nodes $(NODES)
+
+cluster-status: ## processes, nodes and add-ons of the cluster
+	@$(CLUSTER) status
+
+cluster-load: images ## build the images and put them on every node
+	@$(CLUSTER) load $(foreach image,$(IMAGES),$(CACHE)/images/$(image).tar)
+
+cluster-down: ## take the cluster away, and check that nothing is left of it
+	@$(CLUSTER) down
 
 # The parts of the targets above.
 
