@@ -71,6 +71,7 @@ fn serve(flags: &ArgMatches) -> Result<(), Failure> {
     runtime.block_on(async {
         // Before anything else: a signal during the start is not lost.
         let signals = Signals::new().map_err(system("listening to signals"))?;
+        survive_file_size_limit().map_err(system("listening to signals"))?;
         if config.credentials.is_some() {
             tracing::warn!("--credentials is not read: '--auth loopback' takes any signature");
         }
@@ -97,6 +98,14 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
         })
     }
+}
+
+/// A write past a limit of the file size is then an I/O error that the store reports, instead of a
+/// signal that ends the process without a word.
+fn survive_file_size_limit() -> io::Result<()> {
+    let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // the handler stays when the listener is gone
+    signal(limit).map(drop)
 }
 
 async fn until_told(running: Running, mut signals: Signals) -> Result<(), Failure> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_clock::{Clock as _, task};
-use millstream_storage::store::{Append, Change, NewRecord, ReadLimit, ShardLog as _, ShardStore as _};
+use millstream_storage::store::{
+    Append, Change, NewRecord, ReadLimit, ShardLog as _, ShardStore as _,
+};
 use millstream_types::ShardUid;
 
 use super::BenchError;

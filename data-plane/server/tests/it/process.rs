@@ -17,6 +17,31 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// Creates the stream `s` with one shard.
+fn create_stream(server: &Program) {
+    let body = r#"{"StreamName":"s","ShardCount":1}"#;
+    assert_eq!(server.call("CreateStream", body).0, 200);
+}
+
+/// Puts a record with this data, which is base64, into the stream `s`.
+fn put(server: &Program, data: &str) -> (u16, String) {
+    server.call("PutRecord", &put_body(data))
+}
+
+fn put_body(data: &str) -> String {
+    format!(r#"{{"StreamName":"s","PartitionKey":"k","Data":"{data}"}}"#)
+}
+
+/// The first page of the stream `s`.
+fn read_all(server: &Program) -> String {
+    let ask =
+        r#"{"StreamName":"s","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}"#;
+    let iterator = server.call("GetShardIterator", ask).1;
+    let (status, page) = server.call("GetRecords", &iterator);
+    assert_eq!(status, 200, "{page}");
+    page
+}
+
 #[test]
 fn a_ready_server_exports_what_clients_need_and_drains_with_0() {
     let data = folder();
@@ -36,31 +61,18 @@ fn a_ready_server_exports_what_clients_need_and_drains_with_0() {
 #[test]
 fn records_are_there_after_a_drain_and_after_a_kill() {
     let data = folder();
-    let put = r#"{"StreamName":"s","PartitionKey":"k","Data":"AAAA"}"#;
     let server = Program::start(data.path(), &[]);
-    assert_eq!(
-        server
-            .call("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#)
-            .0,
-        200
-    );
-    assert_eq!(server.call("PutRecord", put).0, 200);
+    create_stream(&server);
+    assert_eq!(put(&server, "AAAA").0, 200);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     let server = Program::start(data.path(), &[]);
-    assert_eq!(server.call("PutRecord", put).0, 200);
+    assert_eq!(put(&server, "AAAA").0, 200);
     server.signal("KILL");
     assert_eq!(server.wait().code(), None);
     let server = Program::start(data.path(), &[]);
-    let ask =
-        r#"{"StreamName":"s","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}"#;
-    let iterator = server.call("GetShardIterator", ask).1;
-    let (status, page) = server.call("GetRecords", &iterator);
-    assert_eq!(
-        (status, page.matches("\"PartitionKey\"").count()),
-        (200, 2),
-        "{page}"
-    );
+    let page = read_all(&server);
+    assert_eq!(page.matches("\"PartitionKey\"").count(), 2, "{page}");
     assert!(
         server
             .admin_page("/metrics")
@@ -152,15 +164,9 @@ fn an_address_in_use_ends_with_2() {
 fn damage_in_front_of_acknowledged_records_ends_with_4_and_says_where() {
     let data = folder();
     let server = Program::start(data.path(), &[]);
-    assert_eq!(
-        server
-            .call("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#)
-            .0,
-        200
-    );
+    create_stream(&server);
     for _ in 0..3 {
-        let put = r#"{"StreamName":"s","PartitionKey":"k","Data":"AAAA"}"#;
-        assert_eq!(server.call("PutRecord", put).0, 200);
+        assert_eq!(put(&server, "AAAA").0, 200);
     }
     server.signal("KILL");
     assert_eq!(server.wait().code(), None);
@@ -189,6 +195,34 @@ fn damage(wal: &Path) {
         *byte ^= 0x5a;
     }
     fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn a_write_that_fails_ends_with_5_and_what_was_acknowledged_is_there_after_it() {
+    let data = folder();
+    let server = Program::start_with_stderr(data.path());
+    create_stream(&server);
+    let acknowledged = put(&server, "AAAA");
+    assert_eq!(acknowledged.0, 200);
+    server.forbid_file_writes();
+    // The answer is a race with the end of the process; an acknowledgement it is not.
+    if let Some((status, answer)) = server.try_call("PutRecord", &put_body("BBBB")) {
+        assert_eq!(status, 500, "{answer}");
+    }
+    let (code, text) = server.wait_with_stderr();
+    assert_eq!(code, Some(5), "{text}");
+    assert!(
+        text.contains("the store failed") && text.contains("File too large"),
+        "{text}"
+    );
+
+    let server = Program::start(data.path(), &[]);
+    let page = read_all(&server);
+    assert_eq!(page.matches("\"PartitionKey\"").count(), 1, "{page}");
+    let number = acknowledged.1.split("\"SequenceNumber\":").nth(1);
+    let number = number.and_then(|rest| rest.split('"').nth(1));
+    assert!(page.contains(number.expect("a number")), "{page}");
+    assert_eq!(put(&server, "CCCC").0, 200, "and writes are taken again");
 }
 
 #[test]
@@ -240,14 +274,8 @@ fn a_request_under_way_is_answered_during_the_drain() {
 
     let data = folder();
     let server = Program::start(data.path(), &[]);
-    assert_eq!(
-        server
-            .call("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#)
-            .0,
-        200
-    );
-    let body = r#"{"StreamName":"s","PartitionKey":"k","Data":"AAAA"}"#;
-    let whole = crate::program::request("PutRecord", body, "");
+    create_stream(&server);
+    let whole = crate::program::request("PutRecord", &put_body("AAAA"), "");
     let (first, second) = whole.split_at(whole.len() - 10);
     let mut stream = std::net::TcpStream::connect(server.addr).expect("connected");
     stream.write_all(first.as_bytes()).expect("sent");

@@ -49,8 +49,18 @@ pub(crate) fn refused(data_dir: &Path, flags: &[&str]) -> (Option<i32>, String) 
 impl Program {
     /// Starts a server and waits until it is ready.
     pub(crate) fn start(data_dir: &Path, flags: &[&str]) -> Self {
+        Self::launch(command(data_dir, flags))
+    }
+
+    /// The same, but its stderr is for [`Self::wait_with_stderr`].
+    pub(crate) fn start_with_stderr(data_dir: &Path) -> Self {
+        let mut command = command(data_dir, &[]);
+        command.stderr(Stdio::piped());
+        Self::launch(command)
+    }
+
+    fn launch(mut command: Command) -> Self {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut command = command(data_dir, flags);
         command.args([
             "--listen",
             "127.0.0.1:0",
@@ -86,6 +96,25 @@ impl Program {
         assert!(sent.expect("kill is there").success());
     }
 
+    /// From now on the process cannot write to a file, as if its disk had failed.
+    pub(crate) fn forbid_file_writes(&self) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, none).expect("allowed");
+    }
+
+    /// Waits for the end; gives the code and what the server said on stderr.
+    pub(crate) fn wait_with_stderr(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().expect("piped");
+        stderr.read_to_string(&mut said).expect("UTF-8");
+        (self.wait().code(), said)
+    }
+
     /// Waits for the end.
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().expect("waited")
@@ -104,16 +133,21 @@ impl Program {
 
     /// Calls an operation; gives the status and the body.
     pub(crate) fn call(&self, operation: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.addr).expect("connected");
+        self.try_call(operation, body).expect("an answer")
+    }
+
+    /// The same, for a server that may end instead of answering.
+    pub(crate) fn try_call(&self, operation: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.addr).ok()?;
         stream.set_read_timeout(Some(ANSWER_TIME)).expect("set");
         stream
             .write_all(request(operation, body, "connection: close\r\n").as_bytes())
-            .expect("sent");
+            .ok()?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.get(9..12).and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        Some((status?, body.to_owned()))
     }
 }
 
