@@ -29,6 +29,7 @@ TEST_FEATURES = --features millstream-crds/cel
 
 .PHONY: help demo test check dev gen sim crash bench bench-peers check-each
 .PHONY: images cluster-up cluster-status cluster-load cluster-down
+.PHONY: charts apiserver
 .PHONY: format lint docs unit tidy server clients
 
 help: ## this list
@@ -42,6 +43,7 @@ test: ## format, lints, every test, and real clients against a server: what CI r
 	@$(TIMED) lint $(MAKE) --no-print-directory lint
 	@$(TIMED) unit $(MAKE) --no-print-directory unit
 	@python3 e2e/selftest.py
+	@$(TIMED) charts $(MAKE) --no-print-directory charts apiserver
 	@$(TIMED) clients $(MAKE) --no-print-directory clients PROFILE=dev
 
 check: format lint docs tidy ## format, lints, documentation and repository rules, without the tests
@@ -68,6 +70,12 @@ bench: server ## measure disk, log, engine and server: BENCH='--rounds 1 --out d
 
 bench-peers: server ## measure other servers beside ours: BENCH='--out docs/results/peers.json'
 	@$(PYTHON) e2e/bench_peers.py --binary $(BINARY) $(BENCH)
+
+charts: ## the Helm charts: lint, rules, and a real API server if it is built; UPDATE=1 keeps renderings
+	@$(PYTHON) e2e/charts/run.py
+
+apiserver: ## the custom resources against a real API server, if it is built
+	@$(PYTHON) e2e/apiserver/run.py
 
 check-each: ## compile every crate alone, so that its manifest is honest
 	@for crate in $$($(CARGO) metadata --no-deps --format-version 1 --locked \

@@ -1,0 +1,62 @@
+"""One fault at a time, planted in a good rendering: each rule of `rules.py` must find its own."""
+
+import copy
+
+import rules
+from tally import holds
+
+
+def _pod(objects, component="gateway"):
+    return next(
+        spec for name, _, spec in rules.templates(objects) if name.endswith(component)
+    )
+
+
+def _container(objects):
+    return _pod(objects)["containers"][0]
+
+
+def _kind(objects, kind):
+    return rules.of_kind(objects, kind)[0]
+
+
+def _rule(objects, kind="Role"):
+    return _kind(objects, kind)["rules"][0]
+
+
+# What is done to the objects, and a word of the fault that must be found.
+FAULTS = [
+    (lambda o: _container(o)["securityContext"].update(privileged=True), "privileged"),
+    (lambda o: _container(o)["securityContext"].pop("readOnlyRootFilesystem"), "readOnly"),
+    (lambda o: _container(o)["securityContext"].update(capabilities={"add": ["NET_ADMIN"]}), "dropped"),
+    (lambda o: _container(o)["securityContext"].pop("allowPrivilegeEscalation"), "Escalation"),
+    (lambda o: _container(o)["resources"].pop("requests"), "requests"),
+    (lambda o: _container(o).pop("readinessProbe"), "no readinessProbe"),
+    (lambda o: _container(o)["ports"][0].update(name="other"), "no port http"),
+    (lambda o: _container(o)["volumeMounts"].pop(), "mounts"),
+    (lambda o: _pod(o).update(hostNetwork=True), "hostNetwork"),
+    (lambda o: _pod(o)["securityContext"].pop("seccompProfile"), "seccomp"),
+    (lambda o: _pod(o)["securityContext"].update(runAsNonRoot=False), "runAsNonRoot"),
+    (lambda o: _pod(o)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}), "not allowed"),
+    (lambda o: _pod(o).update(automountServiceAccountToken=True), "carries a token"),
+    (lambda o: _pod(o).update(terminationGracePeriodSeconds=20), "drain"),
+    (lambda o: _rule(o).update(verbs=["*"]), "wildcard"),
+    (lambda o: _rule(o).update(resources=["*"]), "wildcard"),
+    (lambda o: _rule(o).update(verbs=["bind"]), "other rights"),
+    (lambda o: _rule(o).update(resources=["pods/exec"]), "other rights"),
+    (lambda o: _rule(o).update(resources=["secrets"], verbs=["patch"]), "any Secret"),
+    (lambda o: _rule(o, "ClusterRole").update(verbs=["create", "get"]), "whole cluster"),
+    (lambda o: _kind(o, "RoleBinding")["subjects"][0].update(name="millstream-gateway"), "gives rights"),
+    (lambda o: _kind(o, "Service")["spec"]["selector"].pop("app.kubernetes.io/component"), "selects"),
+    (lambda o: _kind(o, "Service")["metadata"]["labels"].pop("helm.sh/chart"), "no label"),
+]
+
+
+def check(good):
+    """Plants every fault."""
+    holds(not rules.all_faults(good), f"the good rendering has faults: {rules.all_faults(good)}")
+    for number, (plant, word) in enumerate(FAULTS):
+        objects = copy.deepcopy(good)
+        plant(objects)
+        found = rules.all_faults(objects)
+        holds(any(word in fault for fault in found), f"fault {number}: {word!r} not in {found}")

@@ -1,0 +1,243 @@
+"""What every object of the chart must keep to, as functions from the objects to a list of faults.
+
+Pure, so that each rule is tried on planted faults too (`planted.py`).
+"""
+
+# Kinds with pods, and where the template of the pods is.
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+RELEASE_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component")
+# Volumes that the level `restricted` of Pod Security lets a pod have.
+VOLUMES = (
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected",
+    "secret",
+)
+# All that may lie outside of a namespace.
+CLUSTER_WIDE = {
+    ("authentication.k8s.io", "tokenreviews"): {"create"},
+    ("", "namespaces"): {"get", "list", "watch"},
+    ("storage.k8s.io", "storageclasses"): {"get", "list", "watch"},
+}
+# Rights that lead to any other.
+ESCALATING = {"escalate", "bind", "impersonate"}
+FORBIDDEN = {"pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token", "nodes/proxy"}
+
+
+def all_faults(objects):
+    """Every fault by every rule."""
+    rules = (pod_security, rights, gateway_rights, selectors, ports, volumes, endings, labels, probes)
+    return [fault for rule in rules for fault in rule(objects)]
+
+
+def of_kind(objects, *kinds):
+    """The objects of these kinds."""
+    return [each for each in objects if each["kind"] in kinds]
+
+
+def name_of(each):
+    """Kind and name."""
+    return f"{each['kind']}/{each['metadata']['name']}"
+
+
+def templates(objects):
+    """(name, metadata, spec) of every pod template."""
+    for each in of_kind(objects, *WORKLOADS):
+        template = each["spec"]["template"]
+        yield name_of(each), template["metadata"], template["spec"]
+
+
+def pod_security(objects):
+    """The level `restricted` of the Pod Security Standards, and a read-only root beyond it."""
+    faults = []
+    for name, _, spec in templates(objects):
+        pod = spec.get("securityContext", {})
+        for field in ("hostNetwork", "hostPID", "hostIPC"):
+            if spec.get(field):
+                faults.append(f"{name}: {field}")
+        if not pod.get("runAsNonRoot") or not pod.get("runAsUser"):
+            faults.append(f"{name}: runAsNonRoot and runAsUser must be set")
+        if pod.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+            faults.append(f"{name}: no seccomp profile")
+        for volume in spec.get("volumes", []):
+            if not set(volume) - {"name"} <= set(VOLUMES):
+                faults.append(f"{name}: volume {volume['name']} is of a kind that is not allowed")
+        for container in spec["containers"] + spec.get("initContainers", []):
+            faults += [f"{name}/{container['name']}: {fault}" for fault in _container(container)]
+    return faults
+
+
+def _container(container):
+    own = container.get("securityContext", {})
+    if own.get("privileged"):
+        yield "privileged"
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield "allowPrivilegeEscalation must be false"
+    if own.get("capabilities", {}) != {"drop": ["ALL"]}:
+        yield "capabilities must be dropped, and none added"
+    if not own.get("readOnlyRootFilesystem"):
+        yield "readOnlyRootFilesystem must be true"
+    if own.get("runAsUser") == 0 or own.get("runAsNonRoot") is False:
+        yield "runs as root"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield "hostPort"
+    if not container.get("resources", {}).get("requests"):
+        yield "no resource requests"
+
+
+def rights(objects):
+    """No wildcard, nothing that leads to other rights, and little outside of a namespace."""
+    faults = []
+    watches_all = any(each["metadata"]["name"].endswith(":watched") for each in objects)
+    for role in of_kind(objects, "Role", "ClusterRole"):
+        name = name_of(role)
+        for rule in role["rules"]:
+            verbs, resources = set(rule["verbs"]), set(rule.get("resources", []))
+            if "*" in verbs | resources | set(rule["apiGroups"]):
+                faults.append(f"{name}: a wildcard in {rule}")
+            if verbs & ESCALATING or resources & FORBIDDEN:
+                faults.append(f"{name}: {rule} leads to other rights")
+            if "rbac.authorization.k8s.io" in rule["apiGroups"]:
+                faults.append(f"{name}: {rule} changes rights")
+            writes = verbs & {"update", "patch", "delete", "deletecollection"}
+            if "secrets" in resources and writes and "resourceNames" not in rule:
+                faults.append(f"{name}: {rule} changes any Secret")
+        if role["kind"] == "ClusterRole" and not role["metadata"]["name"].endswith(":watched"):
+            faults += _cluster_wide(role)
+    if not watches_all and len(of_kind(objects, "ClusterRole")) != 1:
+        faults.append("more than one ClusterRole although not every namespace is watched")
+    return faults
+
+
+def _cluster_wide(role):
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                allowed = CLUSTER_WIDE.get((group, resource), set())
+                if not set(rule["verbs"]) <= allowed:
+                    yield f"{name_of(role)}: {rule} does not belong to the whole cluster"
+
+
+def gateway_rights(objects):
+    """Gateways have no rights and carry no token for the API server."""
+    faults = []
+    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
+        names = [subject["name"] for subject in binding["subjects"]]
+        if names != ["millstream-operator"]:
+            faults.append(f"{name_of(binding)}: gives rights to {names}")
+    for name, _, spec in templates(objects):
+        if spec["serviceAccountName"] == "millstream-operator":
+            continue
+        if spec.get("automountServiceAccountToken") is not False:
+            faults.append(f"{name}: carries a token for the API server")
+    return faults
+
+
+def selectors(objects):
+    """What selects pods selects those of one component, by labels that never change."""
+    pods = [(name, metadata["labels"]) for name, metadata, _ in templates(objects)]
+    faults = []
+    for each in objects:
+        wanted = _selector(each)
+        if wanted is None:
+            continue
+        if set(wanted) != set(RELEASE_LABELS):
+            faults.append(f"{name_of(each)}: selects by {sorted(wanted)}")
+        found = [name for name, labels in pods if wanted.items() <= labels.items()]
+        component = wanted.get("app.kubernetes.io/component")
+        if component != "shard" and len(found) != 1:
+            faults.append(f"{name_of(each)}: selects {found}")
+    return faults
+
+
+def _selector(each):
+    spec = each.get("spec", {})
+    if each["kind"] == "Service":
+        return spec["selector"]
+    if each["kind"] in (*WORKLOADS, "PodDisruptionBudget"):
+        return spec["selector"]["matchLabels"]
+    if each["kind"] == "NetworkPolicy":
+        return spec["podSelector"]["matchLabels"]
+    return None
+
+
+def ports(objects):
+    """A port that is named somewhere is a port of the pods meant."""
+    faults = []
+    for each in of_kind(objects, "Service", "NetworkPolicy"):
+        known = _port_names(objects, _selector(each))
+        if each["kind"] == "Service":
+            used = [port["targetPort"] for port in each["spec"]["ports"]]
+        else:
+            rules = each["spec"]["ingress"]
+            used = [port["port"] for rule in rules for port in rule["ports"]]
+        faults += [f"{name_of(each)}: no port {port}" for port in used if port not in known]
+    for name, _, spec in templates(objects):
+        for container in spec["containers"]:
+            known = {port["name"] for port in container["ports"]}
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                used = container.get(probe, {}).get("httpGet", {}).get("port")
+                if used is not None and used not in known:
+                    faults.append(f"{name}: {probe} asks {used}")
+    return faults
+
+
+def _port_names(objects, selector):
+    return {
+        port["name"]
+        for _, metadata, spec in templates(objects)
+        if selector.items() <= metadata["labels"].items()
+        for container in spec["containers"]
+        for port in container["ports"]
+    }
+
+
+def volumes(objects):
+    """Every mount has its volume, every volume its mount, and the sources are there."""
+    maps = {each["metadata"]["name"] for each in of_kind(objects, "ConfigMap")}
+    made_later = {"millstream-ca-bundle"}
+    faults = []
+    for name, _, spec in templates(objects):
+        mounted = {mount["name"] for c in spec["containers"] for mount in c.get("volumeMounts", [])}
+        there = {volume["name"] for volume in spec.get("volumes", [])}
+        if mounted != there:
+            faults.append(f"{name}: mounts {sorted(mounted)}, has {sorted(there)}")
+        for volume in spec.get("volumes", []):
+            source = volume.get("configMap", {}).get("name")
+            if source and source not in maps | made_later:
+                faults.append(f"{name}: no ConfigMap {source}")
+    return faults
+
+
+def endings(objects):
+    """A pod is given longer than its wait and its drain together."""
+    faults = []
+    for name, _, spec in templates(objects):
+        for container in spec["containers"]:
+            hook = container.get("lifecycle", {}).get("preStop", {})
+            wait = hook.get("sleep", {}).get("seconds", 0)
+            values = {each["name"]: each.get("value") for each in container.get("env", [])}
+            needed = wait + int(values.get("MILLSTREAM_DRAIN_SECONDS") or 0)
+            if spec["terminationGracePeriodSeconds"] <= needed:
+                faults.append(f"{name}: ends before its drain of {needed} s")
+    return faults
+
+
+def labels(objects):
+    """Everything carries the labels by which a release is found."""
+    faults = []
+    for each in objects:
+        found = each["metadata"].get("labels", {})
+        for label in (*RELEASE_LABELS, "app.kubernetes.io/managed-by", "helm.sh/chart"):
+            if label not in found:
+                faults.append(f"{name_of(each)}: no label {label}")
+    return faults
+
+
+def probes(objects):
+    """Every container says when it has started, lives, and is ready."""
+    faults = []
+    for name, _, spec in templates(objects):
+        for container in spec["containers"]:
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                if probe not in container:
+                    faults.append(f"{name}: no {probe}")
+    return faults
