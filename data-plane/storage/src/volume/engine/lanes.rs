@@ -1,12 +1,11 @@
 //! The threads: each steps one lane, and says so when the disk fails.
 
+mod checkpointer;
 #[cfg(all(test, feature = "shuttle"))]
 mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -14,7 +13,6 @@ use tokio::sync::{oneshot, watch};
 use super::super::error::{Fatal, OpenError, StepError};
 use super::super::reserve::{give_up_reserve, make_reserve};
 use super::super::shared::Shared;
-use super::super::sink::checkpoint::CheckpointJob;
 use super::super::sink::lane::SinkLane;
 use super::super::sync::{Condvar, Mutex};
 use super::super::wal::lane::LogLane;
@@ -23,6 +21,7 @@ use super::super::window::{Reply, Window};
 use super::admission::Admission;
 use super::queue::{CommitQueue, Taken};
 use crate::disk::real::RealDisk;
+use checkpointer::{Checkpointer, Finished};
 
 /// An idle log is sealed after this long.
 const IDLE: Duration = Duration::from_secs(1);
@@ -217,60 +216,15 @@ pub(super) struct SinkThread {
     pub(super) reserve_tried: Duration,
 }
 
-/// The checkpoint thread, as the sink thread sees it.
-struct Checkpointer {
-    jobs: SyncSender<CheckpointJob<RealDisk>>,
-    results: Receiver<(CheckpointJob<RealDisk>, Result<(), StepError>)>,
-    /// What was covered before the checkpoint under way.
-    under_way: Option<u64>,
-    begun: Duration,
-    thread: JoinHandle<()>,
-}
-
-impl Checkpointer {
-    fn start() -> std::io::Result<Self> {
-        let (jobs, inbox) = sync_channel::<CheckpointJob<RealDisk>>(1);
-        let (outbox, results) = sync_channel(1);
-        let builder = std::thread::Builder::new().name("checkpoint".to_owned());
-        let thread = builder.spawn(move || {
-            for mut job in inbox {
-                let result = job.run();
-                if outbox.send((job, result)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self {
-            jobs,
-            results,
-            under_way: None,
-            begun: Duration::ZERO,
-            thread,
-        })
-    }
-
-    /// Waits for the thread, and so for a checkpoint under way.
-    fn end(self) {
-        drop((self.jobs, self.results));
-        if self.thread.join().is_err() {
-            tracing::error!("the checkpoint thread panicked");
-        }
-    }
-}
-
 impl SinkThread {
     pub(super) fn run(mut self) {
-        let worked = match Checkpointer::start() {
+        let worked = match Checkpointer::start(self.now()) {
             Ok(mut checkpointer) => {
                 let worked = self.work(&mut checkpointer);
                 checkpointer.end();
                 worked
             },
-            Err(source) => Err(Fatal {
-                what: "starting the checkpoint thread".to_owned(),
-                source,
-            }
-            .into()),
+            Err(fatal) => Err(fatal.into()),
         };
         if let Err(error) = worked {
             self.failure.report(&error);
@@ -279,7 +233,6 @@ impl SinkThread {
     }
 
     fn work(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
-        checkpointer.begun = self.shared.clock.monotonic();
         loop {
             let (windows, end) = self.inbox.take(IDLE);
             for window in windows {
@@ -289,7 +242,9 @@ impl SinkThread {
                 return Ok(());
             }
             let wrote = self.round()?;
-            self.collect(checkpointer)?;
+            if let Some(finished) = checkpointer.poll()? {
+                self.finish(checkpointer, finished)?;
+            }
             if !wrote {
                 self.meet_full_disk(checkpointer)?;
             } else if !self.reserved {
@@ -316,49 +271,35 @@ impl SinkThread {
         Ok(true)
     }
 
+    fn now(&self) -> Duration {
+        self.shared.clock.monotonic()
+    }
+
     fn checkpoint_is_due(&self, checkpointer: &Checkpointer) -> bool {
         let uncovered = self.lane.uncovered();
-        let age = self
-            .shared
-            .clock
-            .monotonic()
-            .saturating_sub(checkpointer.begun);
-        checkpointer.under_way.is_none()
+        checkpointer.is_idle()
             && (uncovered >= self.shared.options.checkpoint_bytes
-                || uncovered > 0 && age >= CHECKPOINT_AGE)
+                || uncovered > 0 && checkpointer.age(self.now()) >= CHECKPOINT_AGE)
     }
 
     fn begin(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
         let covered = self.lane.covered_lsn();
-        let Some(job) = self.lane.begin_checkpoint(self.shared.trusted_wall()) else {
-            return Ok(());
-        };
-        checkpointer.begun = self.shared.clock.monotonic();
-        checkpointer.under_way = Some(covered);
-        checkpointer.jobs.send(job).map_err(|_| ended())
-    }
-
-    /// Looks whether the checkpoint under way is done.
-    fn collect(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
-        match checkpointer.results.try_recv() {
-            Ok((job, result)) => self.finish(checkpointer, job, result),
-            Err(TryRecvError::Empty) => Ok(()),
-            Err(TryRecvError::Disconnected) => Err(ended()),
+        match self.lane.begin_checkpoint(self.shared.trusted_wall()) {
+            Some(job) => checkpointer.begin(job, covered, self.now()),
+            None => Ok(()),
         }
     }
 
     fn finish(
         &mut self,
         checkpointer: &mut Checkpointer,
-        job: CheckpointJob<RealDisk>,
-        result: Result<(), StepError>,
+        finished: Finished,
     ) -> Result<(), OpenError> {
-        let covered = checkpointer.under_way.take();
-        match result {
+        match finished.result {
             Ok(()) => Ok(()),
             Err(StepError::NoSpace) => {
                 self.lane
-                    .abandon_checkpoint(job, covered.unwrap_or_default());
+                    .abandon_checkpoint(finished.job, finished.covered_before);
                 self.meet_full_disk(checkpointer)
             },
             Err(StepError::Fatal(fatal)) => Err(fatal.into()),
@@ -367,17 +308,18 @@ impl SinkThread {
 
     fn last_checkpoint(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
         for _ in 0..2 {
-            if checkpointer.under_way.is_some() {
-                let (job, result) = checkpointer.results.recv().map_err(|_| ended())?;
-                self.finish(checkpointer, job, result)?;
-            }
+            self.wait(checkpointer)?;
             self.begin(checkpointer)?;
         }
-        if checkpointer.under_way.is_some() {
-            let (job, result) = checkpointer.results.recv().map_err(|_| ended())?;
-            self.finish(checkpointer, job, result)?;
+        self.wait(checkpointer)
+    }
+
+    /// Waits for the checkpoint under way.
+    fn wait(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+        match checkpointer.wait()? {
+            Some(finished) => self.finish(checkpointer, finished),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Refuses appends, frees what can be freed, and waits a little before the next try.
@@ -390,7 +332,7 @@ impl SinkThread {
         } else {
             std::thread::sleep(RETRY);
         }
-        if checkpointer.under_way.is_none() {
+        if checkpointer.is_idle() {
             self.begin(checkpointer)
         } else {
             Ok(())
@@ -399,7 +341,7 @@ impl SinkThread {
 
     /// Takes appends again once the reserve is back; tries for it now and then.
     fn leave_full_disk(&mut self) -> Result<(), OpenError> {
-        let now = self.shared.clock.monotonic();
+        let now = self.now();
         if now.saturating_sub(self.reserve_tried) < IDLE {
             return Ok(());
         }
@@ -425,13 +367,4 @@ impl SinkThread {
             _ => {},
         }
     }
-}
-
-fn ended() -> OpenError {
-    let source = std::io::Error::other("the checkpoint thread ended");
-    Fatal {
-        what: "taking a checkpoint".to_owned(),
-        source,
-    }
-    .into()
 }
