@@ -28,7 +28,7 @@ TIMED = sh e2e/timed.sh
 TEST_FEATURES = --features millstream-crds/cel
 
 .PHONY: help demo test check dev gen sim crash bench bench-peers check-each
-.PHONY: images cluster-up cluster-status cluster-load cluster-down
+.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof
 .PHONY: charts apiserver
 .PHONY: format lint docs unit tidy server clients
 
@@ -99,6 +99,9 @@ cluster-load: images ## build the images and put them on every node
 
 cluster-down: ## take the cluster away, and check that nothing is left of it
 	@$(CLUSTER) down
+
+cluster-proof: ## prove the cluster itself: up, volumes, names, faults, down with nothing left
+	@$(CLUSTER_PYTHON) e2e/cluster/proof.py
 
 # The parts of the targets above.
 
