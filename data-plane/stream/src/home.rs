@@ -94,7 +94,7 @@ pub fn next_step(stream: &Stream, done: &BTreeSet<GroupId>) -> Option<Step> {
     match (stream.status(), open) {
         (Status::Creating | Status::Active, Some(group)) => Some(Step::Open(group)),
         (Status::Creating, None) => Some(Step::Activate),
-        (Status::Active, None) => None,
+        (Status::Active, None) | (Status::Retained, _) => None,
         (Status::Deleting, Some(group)) => Some(Step::Drop(group)),
         (Status::Deleting, None) => Some(Step::Remove),
     }
@@ -121,7 +121,7 @@ impl<S: ShardStore> Streams<S> {
             if streams.inner.registry.read().by_uid(uid).is_some() {
                 return Ok(());
             }
-            streams.check_name(&scope, &new)?;
+            streams.check_name(&scope, &new.name)?;
             let mut stream = streams.draft(&scope, new, |count| spread.places(count));
             stream.uid = uid;
             stream.status = Status::Creating;
@@ -141,6 +141,37 @@ impl<S: ShardStore> Streams<S> {
     /// When the store refuses.
     pub async fn begin_delete(&self, uid: StreamUid) -> Result<(), DeleteError> {
         self.become_status(uid, Status::Deleting).await
+    }
+
+    /// Keeps an active stream with its records, and shows it to nobody; its name is free then.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn retain(&self, uid: StreamUid) -> Result<(), DeleteError> {
+        match self.inner.registry.read().by_uid(uid).map(|s| s.status) {
+            Some(Status::Active) => {},
+            _ => return Ok(()),
+        }
+        self.become_status(uid, Status::Retained).await
+    }
+
+    /// Shows a stream again that was only kept. Other streams stay as they are.
+    ///
+    /// # Errors
+    /// When another stream has its name by now, or the store refuses.
+    pub async fn serve_again(&self, uid: StreamUid) -> Result<(), CreateError> {
+        let Some(stream) = self.inner.registry.read().by_uid(uid) else {
+            return Ok(());
+        };
+        if stream.status != Status::Retained {
+            return Ok(());
+        }
+        self.check_name(&stream.scope, &stream.name)?;
+        let served = self.become_status(uid, Status::Active).await;
+        served.map_err(|error| match error {
+            DeleteError::Throttled => CreateError::Throttled,
+            DeleteError::NotFound(_) | DeleteError::Internal => CreateError::Internal,
+        })
     }
 
     /// Makes a status durable; a stream that is being removed keeps its own.
@@ -258,7 +289,7 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
 
     /// Takes every stream as far as it goes now.
     pub async fn pass(&mut self) -> Pass {
-        let streams = self.streams.all();
+        let streams = self.streams.everything();
         let there: BTreeSet<StreamUid> = streams.iter().map(|stream| stream.uid()).collect();
         self.progress.retain(|uid, _| there.contains(uid));
         let mut pass = Pass::default();

@@ -80,10 +80,10 @@ impl<S: ShardStore> Streams<S> {
         Ok(stream)
     }
 
-    pub(crate) fn check_name(&self, scope: &Scope, new: &NewStream) -> Result<(), CreateError> {
-        if self.inner.registry.read().get(scope, &new.name).is_some() {
+    pub(crate) fn check_name(&self, scope: &Scope, name: &StreamName) -> Result<(), CreateError> {
+        if self.inner.registry.read().get(scope, name).is_some() {
             return Err(CreateError::Exists {
-                name: new.name.clone(),
+                name: name.clone(),
                 account: scope.account.clone(),
             });
         }
@@ -91,7 +91,7 @@ impl<S: ShardStore> Streams<S> {
     }
 
     fn check_quota(&self, scope: &Scope, new: &NewStream) -> Result<(), CreateError> {
-        self.check_name(scope, new)?;
+        self.check_name(scope, &new.name)?;
         let (have, limit) = (
             self.account_shards(&scope.account),
             self.inner.options.account_shards_max,

@@ -189,11 +189,13 @@ impl<S: ShardLog> Streams<S> {
         let stream = self.get(scope, name)?;
         match stream.status {
             Status::Active => Ok(stream),
-            status @ (Status::Creating | Status::Deleting) => Err(ListError::NotActive {
-                stream: name.clone(),
-                account: scope.account.clone(),
-                status,
-            }),
+            status @ (Status::Creating | Status::Deleting | Status::Retained) => {
+                Err(ListError::NotActive {
+                    stream: name.clone(),
+                    account: scope.account.clone(),
+                    status,
+                })
+            },
         }
     }
 

@@ -11,9 +11,10 @@ use crate::error::OpenError;
 use crate::rows;
 use crate::stream::Stream;
 
-/// Streams by scope and name.
+/// All streams by identity, and those that are shown by scope and name.
 #[derive(Default)]
 pub(crate) struct Registry {
+    streams: BTreeMap<StreamUid, Arc<Stream>>,
     scopes: BTreeMap<Scope, BTreeMap<StreamName, Arc<Stream>>>,
 }
 
@@ -21,7 +22,7 @@ impl Registry {
     pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Self, OpenError> {
         let mut registry = Self::default();
         for stream in rows::load(store)? {
-            if registry.get(&stream.scope, &stream.name).is_some() {
+            if stream.is_shown() && registry.get(&stream.scope, &stream.name).is_some() {
                 return Err(OpenError::Corrupt {
                     key: rows::stream_row::key_text(stream.uid),
                     reason: "another stream has its name",
@@ -32,37 +33,51 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The stream that is shown under this name.
     pub(crate) fn get(&self, scope: &Scope, name: &StreamName) -> Option<Arc<Stream>> {
         self.scopes.get(scope)?.get(name).cloned()
     }
 
-    /// Adds a stream, or replaces the one of its name.
-    pub(crate) fn put(&mut self, stream: Arc<Stream>) {
-        self.scopes
-            .entry(stream.scope.clone())
-            .or_default()
-            .insert(stream.name.clone(), stream);
+    /// The stream with this identity, shown or not.
+    pub(crate) fn by_uid(&self, uid: StreamUid) -> Option<Arc<Stream>> {
+        self.streams.get(&uid).cloned()
     }
 
-    /// The stream with this identity.
-    pub(crate) fn by_uid(&self, uid: StreamUid) -> Option<Arc<Stream>> {
-        let mut streams = self.scopes.values().flat_map(BTreeMap::values);
-        streams.find(|stream| stream.uid == uid).map(Arc::clone)
+    /// Adds a stream, or replaces its state before; it is shown instead of another of its name.
+    pub(crate) fn put(&mut self, stream: Arc<Stream>) {
+        self.hide(stream.uid);
+        if stream.is_shown() {
+            self.scopes
+                .entry(stream.scope.clone())
+                .or_default()
+                .insert(stream.name.clone(), Arc::clone(&stream));
+        }
+        self.streams.insert(stream.uid, stream);
     }
 
     pub(crate) fn remove(&mut self, stream: &Stream) {
+        self.hide(stream.uid);
+        self.streams.remove(&stream.uid);
+    }
+
+    fn hide(&mut self, uid: StreamUid) {
+        let Some(stream) = self.streams.get(&uid) else {
+            return;
+        };
         let Some(streams) = self.scopes.get_mut(&stream.scope) else {
             return;
         };
-        if streams
-            .get(&stream.name)
-            .is_some_and(|s| s.uid == stream.uid)
-        {
+        if streams.get(&stream.name).is_some_and(|s| s.uid == uid) {
             streams.remove(&stream.name);
         }
         if streams.is_empty() {
             self.scopes.remove(&stream.scope);
         }
+    }
+
+    /// Those that are not shown, too.
+    pub(crate) fn everything(&self) -> Vec<Arc<Stream>> {
+        self.streams.values().cloned().collect()
     }
 
     /// At most `limit` streams of the scope whose name is above `after`, by name.
@@ -102,6 +117,6 @@ impl Registry {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.scopes.values().map(BTreeMap::len).sum()
+        self.streams.len()
     }
 }

@@ -117,7 +117,7 @@ impl<S: ShardStore> Service<S> {
 
     /// The shards of this store: of streams that are at home here, and of others.
     fn kept(&self) -> Vec<Kept> {
-        let own = self.streams.all();
+        let own = self.streams.everything();
         let own = own.iter().map(|stream| Kept {
             stream: stream.uid(),
             created: stream.created(),

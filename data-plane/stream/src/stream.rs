@@ -91,16 +91,19 @@ pub enum Status {
     Active,
     /// Its shards are being removed; it takes and gives none.
     Deleting,
+    /// Nobody wants it for now: it is kept with its records and shown to nobody. Its name is free.
+    Retained,
 }
 
 impl Status {
-    /// AWS's word.
+    /// AWS's word; the last one is ours.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Creating => "CREATING",
             Self::Active => "ACTIVE",
             Self::Deleting => "DELETING",
+            Self::Retained => "RETAINED",
         }
     }
 }
@@ -171,6 +174,12 @@ impl Stream {
         self.status
     }
 
+    /// Whether clients see it under its name.
+    #[must_use]
+    pub const fn is_shown(&self) -> bool {
+        !matches!(self.status, Status::Retained)
+    }
+
     /// Its ARN.
     #[must_use]
     pub fn arn(&self) -> StreamArn {
@@ -239,7 +248,7 @@ impl Stream {
     ) -> (Vec<ShardDescription>, bool) {
         let all = match self.status {
             Status::Creating => &[],
-            Status::Active | Status::Deleting => self.map.shards(),
+            Status::Active | Status::Deleting | Status::Retained => self.map.shards(),
         };
         let from = all.partition_point(|shard| Some(shard.id) <= after);
         let to = all.len().min(from.saturating_add(limit));

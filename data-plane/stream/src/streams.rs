@@ -66,7 +66,11 @@ impl<S> Inner<S> {
     pub(crate) fn put(&self, stream: Arc<Stream>) {
         let mut registry = self.registry.write();
         registry.put(Arc::clone(&stream));
-        self.feed.tell(Change::Put(stream));
+        self.feed.tell(if stream.is_shown() {
+            Change::Put(stream)
+        } else {
+            Change::Removed(stream.uid)
+        });
     }
 
     /// Serves a stream no more, and tells the watchers.
@@ -132,7 +136,9 @@ impl<S: ShardLog> Streams<S> {
         let stream = self.get(scope, name)?;
         match stream.status {
             Status::Active => Ok(stream),
-            Status::Creating | Status::Deleting => Err(StreamNotFound::new(scope, name)),
+            Status::Creating | Status::Deleting | Status::Retained => {
+                Err(StreamNotFound::new(scope, name))
+            },
         }
     }
 
@@ -148,10 +154,16 @@ impl<S: ShardLog> Streams<S> {
             .ok_or_else(|| StreamNotFound::new(scope, name))
     }
 
-    /// Every stream of every scope, for metrics and retention.
+    /// Every stream of every scope that clients see, for metrics.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Stream>> {
         self.inner.registry.read().all()
+    }
+
+    /// Every stream that there is, those that are only kept, too.
+    #[must_use]
+    pub fn everything(&self) -> Vec<Arc<Stream>> {
+        self.inner.registry.read().everything()
     }
 
     /// Shards that the account has.

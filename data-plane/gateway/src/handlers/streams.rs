@@ -134,7 +134,8 @@ const fn status(status: Status) -> StreamStatus {
     match status {
         Status::Creating => StreamStatus::Creating,
         Status::Active => StreamStatus::Active,
-        Status::Deleting => StreamStatus::Deleting,
+        // one that is only kept is not shown
+        Status::Deleting | Status::Retained => StreamStatus::Deleting,
     }
 }
 

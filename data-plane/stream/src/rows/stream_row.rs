@@ -25,6 +25,7 @@ const MODE_ON_DEMAND: u8 = 2;
 const STATUS_CREATING: u8 = 1;
 const STATUS_ACTIVE: u8 = 2;
 const STATUS_DELETING: u8 = 3;
+const STATUS_RETAINED: u8 = 4;
 
 pub(crate) fn key_text(uid: StreamUid) -> String {
     format!("ds/stream/{uid}")
@@ -74,6 +75,7 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
             Status::Creating => STATUS_CREATING,
             Status::Active => STATUS_ACTIVE,
             Status::Deleting => STATUS_DELETING,
+            Status::Retained => STATUS_RETAINED,
         })
         .u8(match stream.mode {
             StreamMode::Provisioned => MODE_PROVISIONED,
@@ -112,6 +114,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StreamRow, RowError> {
         STATUS_CREATING => Status::Creating,
         STATUS_ACTIVE => Status::Active,
         STATUS_DELETING => Status::Deleting,
+        STATUS_RETAINED => Status::Retained,
         _ => return Err(RowError::Malformed("its status is unknown")),
     };
     let mode = match row.u8()? {
@@ -270,6 +273,7 @@ mod tests {
             on_demand: bool,
             status in prop_oneof![
                 Just(Status::Creating), Just(Status::Active), Just(Status::Deleting),
+                Just(Status::Retained),
             ],
             created: u64,
             retention_hours in 24..=8760u32,

@@ -534,3 +534,35 @@ async fn the_service_finishes_what_changes_while_it_runs() {
     running.await.expect("it ends");
     assert!(world.clock.now() >= START);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_kept_is_shown_to_nobody_and_comes_back_with_its_records() {
+    let world = World::new(3);
+    let mut life = world.created(3).await;
+    life.bed.put("flights", "a").await;
+    life.bed.streams.retain(UID).await.expect("kept");
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(life.status(), None);
+    assert_eq!(world.sound().status(), None, "in the next life, too");
+    // Its name is free, and whoever has it now is not pushed away.
+    let begun = life
+        .bed
+        .streams
+        .begin_create(StreamUid(2), &scope(), new_stream("flights", 1), spread(1))
+        .await;
+    begun.expect("begun");
+    let next = world.sound();
+    let refused = next.bed.streams.serve_again(UID).await;
+    assert_eq!(refused.expect_err("taken").kind(), Kind::Conflict);
+    next.bed
+        .streams
+        .begin_delete(StreamUid(2))
+        .await
+        .expect("begun");
+    let mut next = world.sound();
+    next.home.pass().await;
+    next.bed.streams.serve_again(UID).await.expect("served");
+    assert_eq!(next.status(), Some(Status::Active));
+    let start = millstream_stream::StartingPosition::TrimHorizon;
+    assert_eq!(next.bed.payloads("flights", start).await, ["a"]);
+}
