@@ -35,7 +35,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
         "e2e",
         &[
             "types", "clock", "crds", "control", "protocol", "storage", "stream", "gateway",
-            "chassis", "server",
+            "chassis", "server", "operator",
         ],
     ),
 ];

@@ -1,0 +1,83 @@
+//! The kept renderings of the chart, read by the programs that they are for.
+//!
+//! `run.py` holds the renderings to the chart; here the operator's own parser reads the configuration
+//! in them.
+
+use millstream_operator::config::OperatorConfig;
+use millstream_operator::config::pool_class::VolumeRetention;
+use serde::Deserialize as _;
+use serde_yaml::Value;
+
+const DEFAULT: &str = include_str!("golden/default.yaml");
+const EVERYTHING: &str = include_str!("golden/everything.yaml");
+
+/// The object of this kind and name.
+fn object(rendering: &str, kind: &str, name: &str) -> Value {
+    serde_yaml::Deserializer::from_str(rendering)
+        .map(|document| Value::deserialize(document).expect("helm writes YAML"))
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .expect("it is rendered")
+}
+
+fn operator_config(rendering: &str) -> OperatorConfig {
+    let map = object(rendering, "ConfigMap", "millstream-operator");
+    let text = map["data"]["operator.yaml"].as_str().expect("a text");
+    OperatorConfig::parse(text).expect("the operator takes it")
+}
+
+#[test]
+fn the_operator_reads_the_default_configuration() {
+    let config = operator_config(DEFAULT);
+    assert_eq!(config.region().as_str(), "us-east-1");
+    assert_eq!(
+        config.watched("millstream-system"),
+        Some(vec!["millstream-system"])
+    );
+    assert_eq!(config.image.name, "millstream:0.1.0");
+    assert_eq!(config.instance, "streams");
+    assert_eq!(config.contract.service, "millstream-operator");
+    let pool = &config.pool_classes["default"];
+    assert_eq!((pool.pods.min, pool.pods.max), (2, 8));
+    assert_eq!(pool.storage.class_name, None);
+    assert_eq!(pool.storage.when_deleted, VolumeRetention::Retain);
+}
+
+#[test]
+fn every_value_reaches_the_operator() {
+    let config = operator_config(EVERYTHING);
+    assert_eq!(config.region().as_str(), "eu-west-1");
+    assert_eq!(config.watched("x"), Some(vec!["team-a", "team-b"]));
+    let account = config.account_of("team-a").expect("configured");
+    assert_eq!(account.as_str(), "000000000001");
+    assert_eq!(config.image.pull_policy, "Always");
+    assert_eq!(config.image.pull_secrets, ["registry"]);
+    assert_eq!(config.cluster_domain, "cluster.test");
+    assert_eq!(config.lease.duration_seconds, 30);
+    assert_eq!((config.concurrency, config.settle_seconds), (4, 10));
+    let pool = &config.pool_classes["fast"];
+    assert_eq!((pool.pods.min, pool.pods.max), (3, 9));
+    assert_eq!(pool.shards_per_pod, 100);
+    assert_eq!(pool.storage.class_name.as_deref(), Some("nvme"));
+    assert_eq!(pool.storage.when_scaled, VolumeRetention::Delete);
+    assert_eq!(pool.termination_grace_period_seconds, 120);
+    assert_eq!(pool.settings["memory-bytes"], "1GiB");
+    assert_eq!(pool.pod_template.env["MALLOC"], "none");
+    assert_eq!(pool.pod_template.tolerations.len(), 1);
+    assert!(pool.pod_template.affinity.is_some() && pool.resources.is_some());
+}
+
+#[test]
+fn the_gateways_carry_the_labels_that_the_operator_knows_them_by() {
+    for rendering in [DEFAULT, EVERYTHING] {
+        let deployment = object(rendering, "Deployment", "millstream-gateway");
+        let template = &deployment["spec"]["template"];
+        for (key, value) in &operator_config(rendering).gateway.pod_labels {
+            assert_eq!(template["metadata"]["labels"][key], value.as_str(), "{key}");
+        }
+        let account = &template["spec"]["serviceAccountName"];
+        assert_eq!(
+            *account,
+            operator_config(rendering).gateway.service_account.as_str()
+        );
+    }
+}
