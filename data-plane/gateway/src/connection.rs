@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 or HTTP/2 by its first bytes, under a watchdog.
+//! One connection: its TLS handshake if it has one, then HTTP/1.1 or HTTP/2 by its first bytes, under a watchdog.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -11,8 +11,12 @@ use millstream_chassis::Drain;
 use millstream_clock::task;
 use millstream_control::ControlPlane;
 use millstream_stream::ShardLog;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use crate::auth::Transport;
 use crate::io::CountedIo;
 use crate::options;
 use crate::service::Service;
@@ -40,10 +44,34 @@ pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// Makes TLS of `stream`, in the time that a head may take; none when it fails, or the drain begins.
+pub(crate) async fn handshake<S, C>(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    service: &Service<S, C>,
+    drain: &Drain,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    let shaking = task::timeout(service.options.timeouts.head, acceptor.accept(stream));
+    let shaken = tokio::select! {
+        shaken = shaking => shaken,
+        () = drain.begun() => return None,
+    };
+    match shaken {
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            service.meters.closed("tls");
+        },
+        Err(task::Elapsed) => service.meters.closed("no_request"),
+    }
+    None
+}
+
 /// Serves `stream` until it ends, is cut by the watchdog, or `cut` begins. Once `drain` has begun
 /// it ends after the requests that are under way.
 pub(crate) async fn serve<S: ShardLog, C: ControlPlane>(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    transport: Transport,
     builder: &auto::Builder<TokioExecutor>,
     service: Arc<Service<S, C>>,
     drain: Drain,
@@ -57,7 +85,9 @@ pub(crate) async fn serve<S: ShardLog, C: ControlPlane>(
         service_fn(move |request| {
             let (service, activity) = (Arc::clone(&service), Arc::clone(&activity));
             let closing = drain.has_begun();
-            async move { Ok::<_, Infallible>(service.answer(request, &activity, closing).await) }
+            async move {
+                Ok::<_, Infallible>(service.answer(request, transport, &activity, closing).await)
+            }
         })
     };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), answers));

@@ -1,5 +1,6 @@
-//! The listener: accepts connections up to a limit, and drains them at the end.
+//! The listeners, plain and TLS: accept connections up to one limit, and drain them at the end.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,13 @@ use millstream_control::ControlPlane;
 use millstream_stream::{ShardLog, Streams};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 
+use crate::auth::Transport;
 use crate::connection;
 use crate::options::Options;
 use crate::service::Service;
+use crate::tls::TlsKeys;
 
 /// Pause after a failed accept, such as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -32,6 +36,48 @@ pub enum Drained {
     All,
     /// This many were cut at the end of the time given.
     Cut(usize),
+}
+
+/// Where a gateway listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The plain port.
+    pub plain: TcpListener,
+    /// The TLS port and its certificate.
+    pub tls: Option<(TcpListener, TlsKeys)>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(plain: TcpListener) -> Self {
+        Self { plain, tls: None }
+    }
+}
+
+/// The listeners as the loop uses them.
+struct Ports {
+    plain: TcpListener,
+    tls: Option<(TcpListener, TlsAcceptor)>,
+}
+
+impl Ports {
+    fn new(listeners: Listeners) -> Self {
+        let tls = listeners.tls;
+        Self {
+            plain: listeners.plain,
+            tls: tls.map(|(listener, keys)| (listener, keys.acceptor())),
+        }
+    }
+
+    /// The next connection, and what is to be made of it if it came to the TLS port.
+    async fn accept(&self) -> io::Result<(TcpStream, Option<&TlsAcceptor>)> {
+        let Some((listener, acceptor)) = &self.tls else {
+            return self.plain.accept().await.map(|(stream, _)| (stream, None));
+        };
+        tokio::select! {
+            accepted = self.plain.accept() => accepted.map(|(stream, _)| (stream, None)),
+            accepted = listener.accept() => accepted.map(|(stream, _)| (stream, Some(acceptor))),
+        }
+    }
 }
 
 /// The HTTP front of a process.
@@ -63,27 +109,28 @@ impl<S: ShardLog, C: ControlPlane> Gateway<S, C> {
     /// most.
     pub async fn run(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         drain_begun: Drain,
         drain_limit: Duration,
     ) -> Drained {
         let connections_max = self.service.options.connections_max;
         let slots = Arc::new(Semaphore::new(connections_max));
         let (cut_signal, cut) = drain();
+        let ports = Ports::new(listeners.into());
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = ports.accept() => accepted,
                 () = drain_begun.begun() => break,
             };
             match accepted {
-                Ok((stream, _)) => self.accept(stream, &slots, &drain_begun, &cut),
+                Ok((stream, tls)) => self.accept(stream, tls, &slots, &drain_begun, &cut),
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
                     task::sleep(ACCEPT_PAUSE).await;
                 },
             }
         }
-        drop(listener);
+        drop(ports);
         let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
         if task::timeout(drain_limit, slots.acquire_many(all))
             .await
@@ -102,10 +149,19 @@ impl<S: ShardLog, C: ControlPlane> Gateway<S, C> {
         Drained::Cut(left)
     }
 
-    fn accept(&self, stream: TcpStream, slots: &Arc<Semaphore>, drain: &Drain, cut: &Drain) {
+    fn accept(
+        &self,
+        stream: TcpStream,
+        tls: Option<&TlsAcceptor>,
+        slots: &Arc<Semaphore>,
+        drain: &Drain,
+        cut: &Drain,
+    ) {
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
             self.service.meters.closed("limit");
-            refuse(&stream);
+            if tls.is_none() {
+                refuse(&stream);
+            }
             return;
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -113,14 +169,26 @@ impl<S: ShardLog, C: ControlPlane> Gateway<S, C> {
         }
         self.service.meters.connection_opened();
         let (service, builder) = (Arc::clone(&self.service), Arc::clone(&self.builder));
-        let (drain, cut) = (drain.clone(), cut.clone());
+        let (drain, cut, tls) = (drain.clone(), cut.clone(), tls.cloned());
         // The task ends with its connection, at the latest when the drain cuts it.
         drop(task::spawn("connection", async move {
             let open = Open {
                 _slot: slot,
                 service: Arc::clone(&service),
             };
-            connection::serve(stream, &builder, service, drain, cut).await;
+            match tls {
+                None => {
+                    let transport = Transport::Plain;
+                    connection::serve(stream, transport, &builder, service, drain, cut).await;
+                },
+                Some(acceptor) => {
+                    let shaken = connection::handshake(stream, &acceptor, &service, &drain).await;
+                    if let Some(stream) = shaken {
+                        let transport = Transport::Tls;
+                        connection::serve(stream, transport, &builder, service, drain, cut).await;
+                    }
+                },
+            }
             drop(open);
         }));
     }

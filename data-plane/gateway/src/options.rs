@@ -7,6 +7,8 @@ use millstream_chassis::{Budget, MemoryPlan};
 use millstream_types::Scope;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
+
 /// Most connections at once. A further one is answered with 503 and closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Most HTTP/2 requests under way on one connection.
@@ -27,8 +29,11 @@ pub(crate) const HTTP1_HEADERS_MAX: usize = 64;
 /// How a gateway serves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The account of every signature, and the region without a label in metrics.
+    /// The account of every signature in loopback mode; the region of every signature in verify
+    /// mode; and the region without a label in metrics.
     pub home: Scope,
+    /// How callers are known.
+    pub auth: Auth,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Most connections at once.
@@ -38,11 +43,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// Defaults, with the memory of `plan`.
+    /// Defaults, with the memory of `plan`. Callers are known by nothing yet: set `auth` before
+    /// anything listens beyond loopback.
     #[must_use]
     pub fn new(home: Scope, plan: MemoryPlan) -> Self {
         Self {
             home,
+            auth: Auth::Loopback,
             timeouts: Timeouts::DEFAULT,
             connections_max: CONNECTIONS_MAX,
             budgets: Budgets::new(plan),

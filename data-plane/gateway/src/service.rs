@@ -14,14 +14,15 @@ use millstream_protocol::route::{Head, rejected, route};
 use millstream_protocol::{Codec, Reply};
 use millstream_stream::{ShardLog, Streams};
 
+use crate::auth::{Authenticator, Transport};
 use crate::body::{BodyReader, Held, Refused};
+use crate::errors;
 use crate::handlers::{Answer, Handlers};
 use crate::meters::{Meters, Outcome};
 use crate::options::Options;
 use crate::reply::{self, ReplyBody};
 use crate::request_id::RequestIds;
 use crate::watch::{Activity, Sending};
-use crate::{auth, errors};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
@@ -66,6 +67,7 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
+        transport: Transport,
         activity: &Arc<Activity>,
         closing: bool,
     ) -> Response<ReplyBody> {
@@ -77,7 +79,7 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         if cross_origin && parts.method == Method::OPTIONS {
             return reply::preflight(&parts.headers, id);
         }
-        let mut answered = self.answered(&parts, body).await;
+        let mut answered = self.answered(&parts, body, transport).await;
         let took = self.clock.monotonic().saturating_sub(started);
         self.meters.request(answered.outcome, parts.version, took);
         self.meters
@@ -95,7 +97,7 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         response
     }
 
-    async fn answered(&self, parts: &Parts, body: Incoming) -> Answered {
+    async fn answered(&self, parts: &Parts, body: Incoming, transport: Transport) -> Answered {
         let reader = BodyReader {
             budgets: &self.options.budgets,
             timeouts: &self.options.timeouts,
@@ -113,7 +115,12 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
             },
         };
         let body_bytes = held.bytes.len();
-        let scope = match auth::scope(parts, &self.options.home) {
+        let authenticator = Authenticator {
+            auth: &self.options.auth,
+            home: &self.options.home,
+            clock: &*self.clock,
+        };
+        let scope = match authenticator.scope(parts, &held.bytes, transport) {
             Ok(scope) => scope,
             Err(error) => {
                 let reply = rejected(&error, &held.bytes);

@@ -13,7 +13,7 @@ use millstream_chassis::drain::drain;
 use millstream_chassis::{DrainSignal, MemoryPlan, Metrics};
 use millstream_clock::{Clock, SeededEntropy, SystemClock, task};
 use millstream_control::{ControlPlane, CreateStreamError, DeleteStreamError, StreamSpec};
-use millstream_gateway::{Budgets, Drained, Gateway, Options, Timeouts};
+use millstream_gateway::{Auth, Budgets, Drained, Gateway, Listeners, Options, Timeouts, TlsKeys};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::{NewStream, Settings, Streams, TokenKey};
 use millstream_types::{Scope, StreamMode, StreamName};
@@ -51,6 +51,9 @@ impl ControlPlane for NoControl {
 /// A running gateway.
 pub(crate) struct Fixture {
     pub(crate) addr: SocketAddr,
+    /// The TLS port, or the plain one where there is none.
+    pub(crate) tls_addr: SocketAddr,
+    pub(crate) streams: Streams<MemoryStore>,
     pub(crate) metrics: Metrics,
     pub(crate) budgets: Budgets,
     pub(crate) drain: DrainSignal,
@@ -63,6 +66,8 @@ pub(crate) struct Setup {
     pub(crate) memory_bytes: u64,
     pub(crate) connections_max: usize,
     pub(crate) drain_limit: Duration,
+    pub(crate) auth: Auth,
+    pub(crate) tls: Option<TlsKeys>,
 }
 
 impl Default for Setup {
@@ -72,6 +77,8 @@ impl Default for Setup {
             memory_bytes: 128 << 20,
             connections_max: 100,
             drain_limit: Duration::from_secs(20),
+            auth: Auth::Loopback,
+            tls: None,
         }
     }
 }
@@ -84,23 +91,32 @@ impl Fixture {
         let plan = MemoryPlan::new(setup.memory_bytes).expect("enough");
         let mut options = Options::new(home, plan);
         options.timeouts = setup.timeouts;
+        options.auth = setup.auth;
         options.connections_max = setup.connections_max;
         let budgets = options.budgets.clone();
         let metrics = Metrics::new();
         let gateway = Gateway::new(
             options,
-            streams,
+            streams.clone(),
             Arc::new(NoControl),
             metrics.clone(),
             clock,
             &SeededEntropy::new(1),
         );
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("bound");
+        let (addr, plain) = free_port().await;
+        let mut listeners = Listeners::from(plain);
+        let mut tls_addr = addr;
+        if let Some(keys) = setup.tls {
+            let (bound, listener) = free_port().await;
+            tls_addr = bound;
+            listeners.tls = Some((listener, keys));
+        }
         let (signal, drain) = drain();
-        let running = gateway.run(listener, drain, setup.drain_limit);
+        let running = gateway.run(listeners, drain, setup.drain_limit);
         Self {
             addr,
+            tls_addr,
+            streams,
             metrics,
             budgets,
             drain: signal,
@@ -140,6 +156,11 @@ impl Fixture {
         }
         panic!("{what} did not happen in 10 s");
     }
+}
+
+async fn free_port() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    (listener.local_addr().expect("bound"), listener)
 }
 
 /// The account and region of the gateway.

@@ -6,5 +6,7 @@ mod cloudwatch;
 mod drain;
 mod fixture;
 mod protocols;
+mod signed;
 mod slow;
+mod tls;
 mod wire;
