@@ -63,7 +63,7 @@ impl Shard {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     shards: HashMap<ShardUid, Shard>,
     rows: BTreeMap<Bytes, Bytes>,
@@ -90,6 +90,16 @@ impl MemoryStore {
         Self(Arc::new(Shared {
             clock,
             state: Mutex::default(),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// A store of its own with what this one holds now, as a copy of a disk.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self(Arc::new(Shared {
+            clock: Arc::clone(&self.0.clock),
+            state: Mutex::new(self.0.state.lock().clone()),
             changed: Notify::new(),
         }))
     }

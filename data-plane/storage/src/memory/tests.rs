@@ -186,3 +186,26 @@ async fn a_refusal_leaves_nothing_behind_and_reads_go_on() {
     let taken = store.append(vec![append_to(SHARD, &["a"])]).await.unwrap();
     assert_eq!(taken[0].unwrap().first, 1);
 }
+
+#[tokio::test]
+async fn a_copy_holds_what_there_was_and_goes_its_own_way() {
+    let (_, store) = store();
+    store.apply(vec![Change::OpenShard(SHARD)]).await.unwrap();
+    store
+        .append(vec![append_to(SHARD, &["a"])])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    let copy = store.copied();
+    copy.append(vec![append_to(SHARD, &["b"])])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    assert_eq!(texts(&store, 1, ALL).await.1, 2);
+    assert_eq!(
+        texts(&copy, 1, ALL).await.0,
+        vec![(1, "a".into()), (2, "b".into())]
+    );
+}
