@@ -31,6 +31,9 @@ pub enum CreateStreamError {
     /// The name is taken.
     #[error("{0}")]
     Exists(String),
+    /// A field of it belongs to somebody else, whom the text names.
+    #[error("{0}")]
+    InUse(String),
     /// A quota would be passed.
     #[error("{0}")]
     LimitExceeded(String),
@@ -51,6 +54,9 @@ pub enum DeleteStreamError {
     /// No such stream.
     #[error("{0}")]
     NotFound(String),
+    /// It belongs to somebody else, whom the text names.
+    #[error("{0}")]
+    InUse(String),
     /// Out of memory budget or disk space for now; nothing was done.
     #[error("{0}")]
     Throttled(String),

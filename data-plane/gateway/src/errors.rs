@@ -86,7 +86,7 @@ pub(crate) fn list(error: &ListError) -> ServiceError {
 /// CreateStream.
 pub(crate) fn create(error: &CreateStreamError) -> ServiceError {
     let code = match error {
-        CreateStreamError::Exists(_) => ErrorCode::ResourceInUse,
+        CreateStreamError::Exists(_) | CreateStreamError::InUse(_) => ErrorCode::ResourceInUse,
         CreateStreamError::LimitExceeded(_) => ErrorCode::LimitExceeded,
         CreateStreamError::Invalid(_) => ErrorCode::InvalidArgument,
         CreateStreamError::Throttled(_) => ErrorCode::ProvisionedThroughputExceeded,
@@ -99,6 +99,7 @@ pub(crate) fn create(error: &CreateStreamError) -> ServiceError {
 pub(crate) fn delete(error: &DeleteStreamError) -> ServiceError {
     let code = match error {
         DeleteStreamError::NotFound(_) => ErrorCode::ResourceNotFound,
+        DeleteStreamError::InUse(_) => ErrorCode::ResourceInUse,
         DeleteStreamError::Throttled(_) => ErrorCode::ProvisionedThroughputExceeded,
         DeleteStreamError::Internal => ErrorCode::InternalFailure,
     };

@@ -1,0 +1,121 @@
+//! Where a stream's home is: learned from whoever has it, else the group with the fewest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_types::StreamUid;
+
+use crate::coordinator::Coordinator;
+use crate::observed::{ObservedState, ObservedStream, StreamPhase};
+use crate::placement::{Home, Placement, PoolId};
+use crate::version::PlacementVersion;
+
+impl Coordinator {
+    /// Takes a report. A version of a later term than ours means that another one leads.
+    pub(super) fn take_observed(
+        &mut self,
+        session: u64,
+        state: Arc<ObservedState>,
+        now: Duration,
+    ) -> Option<PlacementVersion> {
+        if !self.servers.observed(session, &state, now) {
+            return None;
+        }
+        if let Some(goes_by) = state.desired {
+            if goes_by.term > self.term {
+                return Some(goes_by);
+            }
+            if goes_by.term == self.term && self.servers.is_ahead(&state.server, goes_by) {
+                // an earlier life of this leader has told it more: number from there
+                self.counter = self.counter.max(goes_by.counter);
+                self.servers.say_again(&state.server);
+            }
+        }
+        self.learn(&state);
+        None
+    }
+
+    /// Notes the homes that a server reports, and the streams of which nothing is left.
+    fn learn(&mut self, state: &ObservedState) {
+        let Some((pool_id, ordinal)) = self.seat_of(state) else {
+            return;
+        };
+        let Some(pool) = self.pools.get_mut(&pool_id) else {
+            return;
+        };
+        for stream in &state.streams {
+            let delete = self.streams.get(&stream.uid).is_some_and(|s| s.delete);
+            let home = pool.draft().homes.get(&stream.uid);
+            match (stream.phase, home) {
+                (StreamPhase::Gone, Some(home)) if delete && home.group == ordinal => {
+                    pool.remove_home(stream.uid);
+                },
+                (StreamPhase::Gone | StreamPhase::Unknown, _) | (_, Some(_)) => {},
+                (_, None) => pool.add_home(stream.uid, home_of(stream, ordinal)),
+            }
+        }
+    }
+
+    /// The pool and ordinal of a shard server that holds the group that it should.
+    fn seat_of(&self, state: &ObservedState) -> Option<(PoolId, u32)> {
+        let group = state.group.as_ref()?;
+        let id = PoolId::of(group);
+        let ordinal = self.pools.get(&id)?.draft().ordinal_of(&state.server)?;
+        (ordinal == group.ordinal()).then_some((id, ordinal))
+    }
+
+    /// Gives a home to each stream that has none, once the leader knows what there is.
+    pub(super) fn place(&mut self) {
+        if !self.settled {
+            return;
+        }
+        for stream in self.streams.values().filter(|stream| !stream.delete) {
+            let elsewhere = |pool: &super::pool::Pool| pool.draft().homes.contains_key(&stream.uid);
+            if self.pools.values().any(elsewhere) {
+                continue;
+            }
+            let Some(pool) = self.pools.get_mut(&stream.pool) else {
+                continue;
+            };
+            if let Some(group) = emptiest(pool.draft()) {
+                let home = Home {
+                    group,
+                    scope: stream.scope.clone(),
+                    name: stream.spec.name.clone(),
+                };
+                pool.add_home(stream.uid, home);
+            }
+        }
+    }
+
+    /// Whether any server reports something of the stream.
+    pub(super) fn is_reported(&self, stream: StreamUid) -> bool {
+        self.servers.iter().any(|(_, server)| {
+            server.observed.iter().any(|state| {
+                let is_left = |s: &ObservedStream| s.uid == stream && s.phase != StreamPhase::Gone;
+                state.streams.iter().any(is_left)
+            })
+        })
+    }
+}
+
+fn home_of(stream: &ObservedStream, group: u32) -> Home {
+    Home {
+        group,
+        scope: stream.scope.clone(),
+        name: stream.name.clone(),
+    }
+}
+
+/// The group with the fewest homes; of several, the lowest.
+fn emptiest(placement: &Placement) -> Option<u32> {
+    let mut homes: BTreeMap<u32, usize> = placement.groups.keys().map(|g| (*g, 0)).collect();
+    for home in placement.homes.values() {
+        *homes.entry(home.group).or_default() += 1;
+    }
+    let fewest = homes
+        .into_iter()
+        .min_by_key(|(group, count)| (*count, *group));
+    fewest.map(|(group, _)| group)
+}

@@ -1,0 +1,148 @@
+//! One pool: the placement that is being made, the one that is being written, the one that holds.
+
+use std::time::Duration;
+
+use millstream_link::Identity;
+
+use crate::placement::{Home, Placement, PoolId, Seat};
+use crate::version::PlacementVersion;
+use millstream_types::StreamUid;
+
+/// A placement that is durable. Desired states are made from nothing else, and nobody else can
+/// make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persisted(Placement);
+
+impl Persisted {
+    /// The placement.
+    #[must_use]
+    pub const fn placement(&self) -> &Placement {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// What the placement will be. Its version is that of the last one that was asked for.
+    draft: Placement,
+    /// The draft says more than what was asked to be written last.
+    changed: bool,
+    /// Being written; one at a time.
+    asked: Option<Placement>,
+    /// Not before this time, after a failure.
+    not_before: Duration,
+    /// Durable in this leader's term.
+    held: Option<Persisted>,
+}
+
+impl Pool {
+    /// A pool that nobody has heard of.
+    pub(super) const fn fresh(id: PoolId) -> Self {
+        Self::found(Placement::empty(id))
+    }
+
+    /// A pool whose placement an earlier leader wrote: to be written once under the new term.
+    pub(super) const fn found(placement: Placement) -> Self {
+        Self {
+            draft: placement,
+            changed: true,
+            asked: None,
+            not_before: Duration::ZERO,
+            held: None,
+        }
+    }
+
+    /// The servers that the pool should have, by ordinal. A group is never dropped while the pool
+    /// has streams: there may be shards in it.
+    pub(super) fn expect(&mut self, seats: Vec<Seat>) {
+        let mut groups = if self.draft.homes.is_empty() {
+            std::collections::BTreeMap::new()
+        } else {
+            self.draft.groups.clone()
+        };
+        groups.extend((0..).zip(seats));
+        if groups != self.draft.groups {
+            self.draft.groups = groups;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let held = self
+            .held
+            .as_ref()
+            .is_some_and(|held| !held.0.homes.is_empty());
+        self.draft.homes.is_empty() && self.asked.is_none() && !held
+    }
+
+    pub(super) const fn draft(&self) -> &Placement {
+        &self.draft
+    }
+
+    pub(super) const fn held(&self) -> Option<&Persisted> {
+        self.held.as_ref()
+    }
+
+    /// Who sits in the groups.
+    pub(super) fn servers(&self) -> impl Iterator<Item = Identity> + '_ {
+        let pool = &self.draft.pool;
+        let seats = self.draft.groups.values();
+        seats.filter_map(move |seat| seat.identity(pool))
+    }
+
+    /// Makes a group the stream's home, unless it has one.
+    pub(super) fn add_home(&mut self, stream: StreamUid, home: Home) {
+        if self.draft.groups.contains_key(&home.group) && !self.draft.homes.contains_key(&stream) {
+            self.draft.homes.insert(stream, home);
+            self.changed = true;
+        }
+    }
+
+    /// Forgets a stream of which nothing is left.
+    pub(super) fn remove_home(&mut self, stream: StreamUid) {
+        if self.draft.homes.remove(&stream).is_some() {
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn wants_persisting(&self, now: Duration) -> bool {
+        self.changed && self.asked.is_none() && now >= self.not_before
+    }
+
+    /// The placement to write, under `version`.
+    pub(super) fn persist_as(&mut self, version: PlacementVersion) -> Placement {
+        assert!(
+            version > self.draft.version,
+            "placement {version} of {} would not follow {}",
+            self.draft.pool,
+            self.draft.version
+        );
+        self.draft.version = version;
+        self.changed = false;
+        self.asked = Some(self.draft.clone());
+        self.draft.clone()
+    }
+
+    /// Whether that was the placement that was being written; it holds now.
+    pub(super) fn persisted(&mut self, version: PlacementVersion) -> bool {
+        match self.asked.take_if(|asked| asked.version == version) {
+            None => false,
+            Some(placement) => {
+                self.held = Some(Persisted(placement));
+                true
+            },
+        }
+    }
+
+    /// It was not written: another version is tried later.
+    pub(super) fn persist_failed(&mut self, version: PlacementVersion, not_before: Duration) {
+        if self
+            .asked
+            .take_if(|asked| asked.version == version)
+            .is_some()
+        {
+            self.changed = true;
+            self.not_before = not_before;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The servers that are attached, what they report, and what they were told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_link::{Identity, Role};
+
+use crate::desired::DesiredState;
+use crate::observed::ObservedState;
+use crate::version::PlacementVersion;
+
+/// One server, attached or not.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// The session in which it is attached.
+    pub(super) session: Option<u64>,
+    /// The last report of any session.
+    pub(super) observed: Option<Arc<ObservedState>>,
+    /// Whether it has reported in this session: before that it is told nothing.
+    pub(super) reported: bool,
+    /// What it was told last, in any session.
+    pub(super) told: Option<Arc<DesiredState>>,
+    /// Whether what it was told has to be made again, and compared.
+    pub(super) look_again: bool,
+    /// Whether it has to be told even what it was told before.
+    pub(super) say_again: bool,
+    /// Since when it does not do its work.
+    pub(super) away_since: Option<Duration>,
+}
+
+impl Server {
+    fn is_up(&self) -> bool {
+        let ready = |state: &Arc<ObservedState>| state.health.ready;
+        self.session.is_some() && self.reported && self.observed.as_ref().is_some_and(ready)
+    }
+
+    fn note_health(&mut self, now: Duration) {
+        if self.is_up() {
+            self.away_since = None;
+        } else if self.away_since.is_none() {
+            self.away_since = Some(now);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Servers(BTreeMap<Identity, Server>);
+
+impl Servers {
+    pub(super) fn get(&self, server: &Identity) -> Option<&Server> {
+        self.0.get(server)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Identity, &Server)> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Identity, &mut Server)> {
+        self.0.iter_mut()
+    }
+
+    pub(super) fn gateways(&self) -> u32 {
+        let attached =
+            |(id, server): &(&Identity, &Server)| id.role() == Role::Gateway && server.reported;
+        u32::try_from(self.0.iter().filter(attached).count()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn attached(&mut self, server: Identity, session: u64, now: Duration) {
+        let gateway = server.role() == Role::Gateway;
+        let entry = self.0.entry(server).or_insert(Server {
+            session: None,
+            observed: None,
+            reported: false,
+            told: None,
+            look_again: true,
+            say_again: true,
+            away_since: Some(now),
+        });
+        if entry.session.is_some_and(|old| old > session) {
+            return;
+        }
+        entry.session = Some(session);
+        entry.reported = false;
+        entry.look_again = true;
+        entry.say_again = true;
+        entry.note_health(now);
+        if gateway {
+            self.forget_told();
+        }
+    }
+
+    pub(super) fn detached(&mut self, server: &Identity, session: u64, now: Duration) {
+        let Some(entry) = self.0.get_mut(server) else {
+            return;
+        };
+        if entry.session != Some(session) {
+            return;
+        }
+        entry.session = None;
+        entry.reported = false;
+        entry.note_health(now);
+        if server.role() == Role::Gateway {
+            // gateways come and go under new names
+            self.0.remove(server);
+            self.forget_told();
+        }
+    }
+
+    /// Whether the report counts: it came in the server's own session.
+    pub(super) fn observed(
+        &mut self,
+        session: u64,
+        state: &Arc<ObservedState>,
+        now: Duration,
+    ) -> bool {
+        let Some(entry) = self.0.get_mut(&state.server) else {
+            return false;
+        };
+        if entry.session != Some(session) {
+            return false;
+        }
+        let first = !entry.reported;
+        entry.observed = Some(Arc::clone(state));
+        entry.reported = true;
+        entry.note_health(now);
+        if first && state.server.role() == Role::Gateway {
+            self.forget_told();
+        }
+        true
+    }
+
+    /// The version that the server goes by is above what it was told: it must be told again.
+    pub(super) fn is_ahead(&self, server: &Identity, goes_by: PlacementVersion) -> bool {
+        self.0.get(server).is_some_and(|entry| {
+            entry
+                .told
+                .as_ref()
+                .is_none_or(|told| told.version() < goes_by)
+        })
+    }
+
+    pub(super) fn say_again(&mut self, server: &Identity) {
+        if let Some(entry) = self.0.get_mut(server) {
+            entry.told = None;
+            entry.look_again = true;
+            entry.say_again = true;
+        }
+    }
+
+    pub(super) fn has_reported(&self, server: &Identity) -> bool {
+        self.0.get(server).is_some_and(|entry| entry.reported)
+    }
+
+    /// What everybody should do has to be made again.
+    pub(super) fn forget_told(&mut self) {
+        for server in self.0.values_mut() {
+            server.look_again = true;
+        }
+    }
+}
