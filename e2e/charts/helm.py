@@ -41,8 +41,10 @@ def helm(*arguments, kubeconfig="/dev/null"):
 
 
 def cases():
-    """The values to render with: name to file."""
-    return {file.stem: file for file in sorted((HERE / "cases").glob("*.yaml"))}
+    """The values to render with, those of the examples too: name to file."""
+    files = sorted((HERE / "cases").glob("*.yaml"))
+    files += sorted((ROOT / "e2e" / "examples").rglob("values*.yaml"))
+    return {file.stem: file for file in files}
 
 
 def template(values, chart=MAIN, *more):
