@@ -1,7 +1,7 @@
 //! Which crate may depend on which: arrows point inward.
 //!
-//! `types <- clock <- storage <- stream <- gateway <- server`, with `protocol`, `control` and
-//! `chassis` beside them; `docs/adr/0001-crate-arrows.md` says why.
+//! `types <- clock <- storage <- stream <- gateway <- server`, with `protocol`, `link`, `control`
+//! and `chassis` beside them; `docs/adr/0001-crate-arrows.md` says why.
 
 use std::process::Command;
 
@@ -10,14 +10,16 @@ use serde_json::Value;
 use crate::tree::root;
 
 /// Every crate of the workspace and what of ours it may depend on.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("types", &[]),
     ("clock", &["types"]),
     ("crds", &[]),
-    ("control", &["types"]),
+    ("link", &["types", "clock"]),
+    ("control", &["types", "clock", "link"]),
     ("protocol", &["types"]),
     ("storage", &["types", "clock"]),
     ("stream", &["types", "clock", "storage"]),
+    ("rpc", &["types", "clock", "link", "stream"]),
     (
         "gateway",
         &["types", "clock", "control", "chassis", "protocol", "stream"],
@@ -26,28 +28,32 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "server",
         &[
-            "types", "clock", "crds", "control", "protocol", "storage", "stream", "gateway",
-            "chassis",
+            "types", "clock", "crds", "link", "control", "protocol", "storage", "stream",
+            "gateway", "chassis",
         ],
     ),
     ("operator", &["types", "clock", "crds", "control", "link"]),
     (
         "e2e",
         &[
-            "types", "clock", "crds", "control", "protocol", "storage", "stream", "gateway",
-            "chassis", "server", "operator",
+            "types", "clock", "crds", "link", "control", "protocol", "storage", "stream",
+            "gateway", "chassis", "server", "operator",
         ],
     ),
 ];
 
 /// What tests may use beyond that: a store to serve from.
-const ALLOWED_IN_TESTS: [(&str, &str); 1] = [("gateway", "storage")];
+const ALLOWED_IN_TESTS: [(&str, &str); 2] = [("gateway", "storage"), ("rpc", "storage")];
 
 /// Heavy libraries and the only crates that may name them.
-const HEAVY: [(&str, &[&str]); 3] = [
+const HEAVY: [(&str, &[&str]); 4] = [
     ("kube", &["crds", "operator"]),
     ("k8s-openapi", &["crds", "operator"]),
     ("kube-cel", &["crds"]),
+    (
+        "tonic",
+        &["link", "control", "rpc", "operator", "server", "e2e"],
+    ),
 ];
 
 const PREFIX: &str = "millstream-";

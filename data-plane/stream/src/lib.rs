@@ -29,8 +29,11 @@ mod registry;
 mod rows;
 mod wire;
 
-/// The store beneath, for those who hold a [`Streams`] of any of them.
-pub use millstream_storage::{ReadLimit, ShardLog, ShardStore};
+/// The store beneath, for those who hold a [`Streams`] of any of them or stand in for one.
+pub use millstream_storage::{
+    Append, AppendError, Appended, NewRecord, Read, ReadError, ReadLimit, Record, ShardLog,
+    ShardStatus, ShardStore, StoreError,
+};
 
 pub use append::{PutEntry, PutOutput, PutRecordsOutput};
 pub use error::Kind;

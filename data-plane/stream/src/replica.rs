@@ -83,6 +83,14 @@ impl<S: ShardLog> Streams<S> {
         true
     }
 
+    /// The streams that the group told of.
+    #[must_use]
+    pub fn at_home(&self, group: &GroupId) -> Vec<StreamUid> {
+        let replica = self.inner.replica.lock();
+        let known = replica.groups.get(group);
+        known.map_or_else(Vec::new, |known| known.streams.keys().copied().collect())
+    }
+
     /// Forgets a group that is no more, with its streams.
     pub fn forget(&self, group: &GroupId) {
         let mut replica = self.inner.replica.lock();

@@ -1,0 +1,247 @@
+//! Calls to the server of a group: finds it, names the group's epoch, and repeats what was refused.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_clock::{Clock, task};
+use millstream_link::grpc::{Channel, MESSAGE_BYTES_MAX};
+use millstream_link::{Address, Connector};
+use millstream_stream::Stream;
+use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::convert;
+use crate::routes::Routes;
+use crate::verdict::{Refused, Verdict};
+use crate::wire;
+use crate::wire::shards_client::ShardsClient;
+
+/// First pause before a call is repeated; it doubles up to the last one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Limits of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For how long a call that is refused is repeated.
+    pub repeat_for: Duration,
+    /// For how long an answer is waited for.
+    pub answer_within: Duration,
+    /// Most bytes of records on their way to servers; what does not fit is refused.
+    pub in_flight_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            repeat_for: Duration::from_secs(2),
+            answer_within: Duration::from_secs(15),
+            in_flight_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Calls to the servers of groups. Clones share routes and connections.
+#[derive(Clone)]
+pub struct Caller(Arc<Shared>);
+
+struct Shared {
+    options: Options,
+    connector: Arc<dyn Connector>,
+    clock: Arc<dyn Clock>,
+    routes: RwLock<Routes>,
+    /// Counts the changes of groups and their addresses.
+    placed: watch::Sender<u64>,
+    channels: Mutex<HashMap<Address, Channel>>,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// It was not carried out.
+    #[error("not carried out: {0}")]
+    Refused(String),
+    /// It may have been carried out.
+    #[error("no answer: {0}")]
+    Unknown(String),
+}
+
+pub(crate) type Client = ShardsClient<Channel>;
+
+impl Caller {
+    /// Knows of no group yet; connections are opened by `connector`.
+    #[must_use]
+    pub fn new(options: Options, connector: Arc<dyn Connector>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Shared {
+            options,
+            connector,
+            clock,
+            routes: RwLock::default(),
+            placed: watch::Sender::new(0),
+            channels: Mutex::default(),
+        }))
+    }
+
+    /// Takes over which server holds which group of a pool (`<namespace>/<pool>`). A placement
+    /// that is older than the last one of the pool is refused: false.
+    pub fn place(
+        &self,
+        pool: &str,
+        version: (u64, u64),
+        groups: &BTreeMap<GroupId, Address>,
+    ) -> bool {
+        let mut routes = self.0.routes.write();
+        let taken = routes.place(pool, version, groups);
+        if taken {
+            let wanted = |address: &Address| routes.groups().any(|(_, r)| r.address == *address);
+            self.0.channels.lock().retain(|address, _| wanted(address));
+            self.0.placed.send_modify(|count| *count += 1);
+        }
+        taken
+    }
+
+    /// Counts the changes of groups and addresses.
+    pub(crate) fn placed(&self) -> watch::Receiver<u64> {
+        self.0.placed.subscribe()
+    }
+
+    /// The groups and their servers.
+    pub(crate) fn groups(&self) -> BTreeMap<GroupId, Address> {
+        let routes = self.0.routes.read();
+        let each = routes.groups();
+        each.map(|(group, route)| (group.clone(), route.address.clone()))
+            .collect()
+    }
+
+    pub(crate) fn learn_epoch(&self, group: &GroupId, epoch: Epoch) {
+        if self.0.routes.write().learn_epoch(group, epoch) {
+            tracing::info!(%group, %epoch, "a group's writer has a new life");
+        }
+    }
+
+    pub(crate) fn put_stream(&self, stream: &Stream) {
+        let shards = stream.map().shards().iter();
+        let placed = shards.filter_map(|shard| Some((shard.uid, shard.group.clone()?)));
+        self.0.routes.write().put_stream(stream.uid(), placed);
+    }
+
+    pub(crate) fn remove_stream(&self, stream: StreamUid) {
+        self.0.routes.write().remove_stream(stream);
+    }
+
+    pub(crate) fn group_of(&self, shard: ShardUid) -> Option<GroupId> {
+        self.0.routes.read().group_of(shard).cloned()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    pub(crate) fn client(&self, address: &Address) -> Client {
+        let mut channels = self.0.channels.lock();
+        let channel = channels
+            .entry(address.clone())
+            .or_insert_with(|| Channel::new(Arc::clone(&self.0.connector), address.clone()));
+        ShardsClient::new(channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Calls the server of `group`, again while the call is refused and there is time.
+    pub(crate) async fn call<T, F>(
+        &self,
+        group: &GroupId,
+        attempt: impl Fn(Client, wire::Target) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Verdict<T>>,
+    {
+        let started = self.0.clock.monotonic();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let refused = match self.once(group, &attempt).await {
+                Verdict::Done(answer) => return Ok(answer),
+                Verdict::Unknown(reason) => return Err(CallError::Unknown(reason)),
+                Verdict::Refused(refused) => refused,
+            };
+            let elapsed = self.0.clock.monotonic().saturating_sub(started);
+            if elapsed >= self.0.options.repeat_for {
+                return Err(CallError::Refused(format!("{group}: {refused:?}")));
+            }
+            if let Refused::WrongEpoch(current) = refused
+                && self.0.routes.write().learn_epoch(group, current)
+            {
+                // At once: the server has just said how to be called.
+                continue;
+            }
+            task::sleep(pause).await;
+            pause = LAST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// The same for calls that may be carried out twice: they are repeated without an answer, too.
+    pub(crate) async fn call_idempotent<T, F>(
+        &self,
+        group: &GroupId,
+        attempt: impl Fn(Client, wire::Target) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Verdict<T>>,
+    {
+        let attempt = |client, target| {
+            let once = attempt(client, target);
+            async move {
+                match once.await {
+                    Verdict::Unknown(reason) => Verdict::Refused(Refused::NotSent(reason)),
+                    known => known,
+                }
+            }
+        };
+        self.call(group, attempt).await
+    }
+
+    async fn once<T, F>(
+        &self,
+        group: &GroupId,
+        attempt: &impl Fn(Client, wire::Target) -> F,
+    ) -> Verdict<T>
+    where
+        F: Future<Output = Verdict<T>>,
+    {
+        let Some(route) = self.0.routes.read().group(group) else {
+            return Verdict::Refused(Refused::NotSent("no server is known for it".to_owned()));
+        };
+        let client = self.client(&route.address);
+        let attempt = attempt(client, convert::target(group, route.epoch));
+        match task::timeout(self.0.options.answer_within, attempt).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::Unknown(format!("{} did not answer in time", route.address)),
+        }
+    }
+}
+
+/// What became of an attempt, from the reply and what it says of a refusal.
+pub(crate) fn verdict<R>(
+    replied: Result<tonic::Response<R>, Status>,
+    refusal: impl Fn(&R) -> Option<&wire::Refusal>,
+) -> Verdict<R> {
+    match replied {
+        Err(status) => Verdict::of_status(&status),
+        Ok(reply) => {
+            let reply = reply.into_inner();
+            let refused = refusal(&reply).cloned();
+            Verdict::of_reply(refused.as_ref(), reply)
+        },
+    }
+}

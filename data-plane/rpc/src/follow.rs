@@ -1,0 +1,227 @@
+//! Keeps a gateway's copy of what streams there are: one watch on the catalogue of each group.
+//!
+//! While a group cannot be reached, its streams stay as they were last seen.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use millstream_clock::task;
+use millstream_link::Address;
+use millstream_stream::catalogue;
+use millstream_stream::{News, Stream, Streams};
+use millstream_types::{Epoch, GroupId, StreamUid};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::call::Caller;
+use crate::convert;
+use crate::routed::Routed;
+use crate::wire;
+use crate::wire::catalogue_update::What;
+
+/// Pause before a broken watch is begun again; it doubles up to the last one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Follows the catalogues of all groups.
+pub struct Follower {
+    streams: Streams<Routed>,
+    caller: Caller,
+    seen: watch::Sender<BTreeMap<GroupId, Epoch>>,
+}
+
+/// Why a watch ended.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error("{0}")]
+    Status(#[from] Status),
+    #[error("the server does not hold the group")]
+    NotOwner,
+    #[error("an update breaks the protocol: {0}")]
+    Malformed(String),
+    #[error("it told of an earlier life of the group's writer")]
+    Stale,
+    #[error("the server ended it")]
+    Ended,
+}
+
+impl Follower {
+    /// Follows the groups of `caller` into `streams`, a replica over a [`Routed`] of the same
+    /// caller.
+    #[must_use]
+    pub fn new(streams: Streams<Routed>, caller: Caller) -> Self {
+        Self {
+            streams,
+            caller,
+            seen: watch::Sender::new(BTreeMap::new()),
+        }
+    }
+
+    /// The groups whose whole catalogue was seen at least once, with their epochs.
+    #[must_use]
+    pub fn seen(&self) -> watch::Receiver<BTreeMap<GroupId, Epoch>> {
+        self.seen.subscribe()
+    }
+
+    /// Follows until `drain` is ready.
+    pub async fn run(self, drain: impl Future<Output = ()> + Send) {
+        let mut drain = pin!(drain);
+        let mut placed = self.caller.placed();
+        let mut watches: BTreeMap<GroupId, (Address, JoinHandle<()>)> = BTreeMap::new();
+        loop {
+            placed.mark_unchanged();
+            self.adjust(&mut watches);
+            tokio::select! {
+                () = &mut drain => break,
+                _ = placed.changed() => {}
+            }
+        }
+        for (_, watch) in watches.into_values() {
+            watch.abort();
+        }
+    }
+
+    /// One watch for each group, at the address where it is now.
+    fn adjust(&self, watches: &mut BTreeMap<GroupId, (Address, JoinHandle<()>)>) {
+        let groups = self.caller.groups();
+        watches.retain(|group, (address, watch)| {
+            let stays = groups.get(group) == Some(address);
+            if !stays {
+                watch.abort();
+            }
+            if !groups.contains_key(group) {
+                tracing::info!(%group, "a group is no more");
+                self.forget(group);
+            }
+            stays
+        });
+        for (group, address) in groups {
+            watches.entry(group.clone()).or_insert_with(|| {
+                let follow = Follow {
+                    streams: self.streams.clone(),
+                    caller: self.caller.clone(),
+                    group,
+                    address: address.clone(),
+                    seen: self.seen.clone(),
+                };
+                (address, task::spawn("catalogue", follow.run()))
+            });
+        }
+    }
+
+    fn forget(&self, group: &GroupId) {
+        for stream in self.streams.at_home(group) {
+            self.caller.remove_stream(stream);
+        }
+        self.streams.forget(group);
+        self.seen.send_modify(|seen| {
+            seen.remove(group);
+        });
+    }
+}
+
+/// Follows one group at one address.
+struct Follow {
+    streams: Streams<Routed>,
+    caller: Caller,
+    group: GroupId,
+    address: Address,
+    seen: watch::Sender<BTreeMap<GroupId, Epoch>>,
+}
+
+impl Follow {
+    async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut told = false;
+            let error = match self.watch(&mut told).await {
+                Ok(()) => WatchError::Ended,
+                Err(error) => error,
+            };
+            tracing::debug!(group = %self.group, address = %self.address, %error,
+                "the watch on a catalogue ended; it is begun again");
+            pause = if told {
+                FIRST_PAUSE
+            } else {
+                LAST_PAUSE.min(pause * 2)
+            };
+            task::sleep(pause).await;
+        }
+    }
+
+    async fn watch(&self, told: &mut bool) -> Result<(), WatchError> {
+        let request = wire::WatchCatalogueRequest {
+            target: Some(convert::target(&self.group, Epoch(0))),
+        };
+        let mut client = self.caller.client(&self.address);
+        let mut updates = client.watch_catalogue(request).await?.into_inner();
+        // The whole state while it comes in.
+        let mut all: Option<Vec<Stream>> = None;
+        while let Some(update) = updates.message().await? {
+            let epoch = Epoch(update.epoch);
+            match update.what {
+                Some(What::Refused(_)) => return Err(WatchError::NotOwner),
+                Some(What::AllBegin(_)) => all = Some(Vec::new()),
+                Some(What::AllEnd(_)) => {
+                    let streams = all.take().ok_or_else(|| malformed("an end first"))?;
+                    self.learn_all(epoch, streams)?;
+                    *told = true;
+                },
+                Some(What::Put(stream)) => {
+                    let encoded = convert::stream_in(stream);
+                    let decoded = catalogue::decode(&self.group, &encoded);
+                    let stream = decoded.map_err(|error| malformed(&error.to_string()))?;
+                    match &mut all {
+                        Some(all) => all.push(stream),
+                        None => {
+                            self.caller.put_stream(&stream);
+                            self.learn(epoch, News::Put(Box::new(stream)))?;
+                        },
+                    }
+                },
+                Some(What::Removed(uid)) => {
+                    let uid = convert::stream_uid(&uid);
+                    let uid = uid.map_err(|error| malformed(&error.to_string()))?;
+                    self.learn(epoch, News::Removed(uid))?;
+                    self.caller.remove_stream(uid);
+                },
+                // A later program tells something that this one does not know.
+                None => {},
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_all(&self, epoch: Epoch, streams: Vec<Stream>) -> Result<(), WatchError> {
+        let before = self.streams.at_home(&self.group);
+        let after: Vec<StreamUid> = streams.iter().map(Stream::uid).collect();
+        // Before they are shown: a put may come at once.
+        for stream in &streams {
+            self.caller.put_stream(stream);
+        }
+        self.learn(epoch, News::All(streams))?;
+        for stream in before {
+            if !after.contains(&stream) {
+                self.caller.remove_stream(stream);
+            }
+        }
+        self.seen.send_modify(|seen| {
+            seen.insert(self.group.clone(), epoch);
+        });
+        Ok(())
+    }
+
+    fn learn(&self, epoch: Epoch, news: News) -> Result<(), WatchError> {
+        if !self.streams.learn(&self.group, epoch, news) {
+            return Err(WatchError::Stale);
+        }
+        self.caller.learn_epoch(&self.group, epoch);
+        Ok(())
+    }
+}
+
+fn malformed(reason: &str) -> WatchError {
+    WatchError::Malformed(reason.to_owned())
+}

@@ -1,0 +1,110 @@
+//! The one rule about repeating a call: only when it certainly was not carried out.
+//!
+//! That is so when the server refused it in its reply, and when nothing of it left this process.
+//! Whatever else went wrong, it may have been carried out. Pure.
+
+use millstream_link::grpc::was_not_sent;
+use millstream_types::Epoch;
+use tonic::Status;
+
+use crate::wire;
+
+/// What became of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<T> {
+    /// It was carried out, and this is the answer.
+    Done(T),
+    /// It was not carried out: it may be repeated.
+    Refused(Refused),
+    /// It may have been carried out.
+    Unknown(String),
+}
+
+/// Why a call was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The server does not hold the group: the route is old, or the server is.
+    NotOwner,
+    /// The server holds it in this life of its writer.
+    WrongEpoch(Epoch),
+    /// Nothing was sent.
+    NotSent(String),
+}
+
+impl<T> Verdict<T> {
+    /// Of a reply that was either refused or not.
+    pub(crate) fn of_reply(refused: Option<&wire::Refusal>, reply: T) -> Self {
+        use wire::refusal::Reason;
+        match refused {
+            None => Self::Done(reply),
+            Some(refusal) => match refusal.reason {
+                Some(Reason::NotOwner(_)) => Self::Refused(Refused::NotOwner),
+                Some(Reason::WrongEpoch(wrong)) => {
+                    Self::Refused(Refused::WrongEpoch(Epoch(wrong.current)))
+                },
+                // A later program refuses for a reason that this one does not know: refused.
+                None => Self::Refused(Refused::NotOwner),
+            },
+        }
+    }
+
+    /// Of a call without a reply.
+    pub(crate) fn of_status(status: &Status) -> Self {
+        if was_not_sent(status) {
+            Self::Refused(Refused::NotSent(status.message().to_owned()))
+        } else {
+            Self::Unknown(status.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_link::grpc::ChannelError;
+
+    use super::*;
+
+    fn refusal(reason: Option<wire::refusal::Reason>) -> Verdict<()> {
+        Verdict::of_reply(Some(&wire::Refusal { reason }), ())
+    }
+
+    #[test]
+    fn a_refusal_in_the_reply_may_be_repeated() {
+        use wire::refusal::Reason;
+        assert_eq!(Verdict::of_reply(None, 7), Verdict::Done(7));
+        assert_eq!(
+            refusal(Some(Reason::NotOwner(wire::NotOwner {}))),
+            Verdict::Refused(Refused::NotOwner)
+        );
+        assert_eq!(
+            refusal(Some(Reason::WrongEpoch(wire::WrongEpoch { current: 9 }))),
+            Verdict::Refused(Refused::WrongEpoch(Epoch(9)))
+        );
+        assert_eq!(refusal(None), Verdict::Refused(Refused::NotOwner));
+    }
+
+    #[test]
+    fn what_was_not_sent_may_be_repeated_and_nothing_else() {
+        let not_sent = Status::from(ChannelError::NotSent("refused".to_owned()));
+        assert!(matches!(
+            Verdict::<()>::of_status(&not_sent),
+            Verdict::Refused(_)
+        ));
+        let broken = ChannelError::Broken {
+            to: "a:1".parse().expect("an address"),
+            reason: "reset".to_owned(),
+        };
+        for status in [
+            Status::from(broken),
+            Status::unavailable("said the server"),
+            Status::deadline_exceeded("too late"),
+            Status::cancelled("cut"),
+            Status::internal("who knows"),
+            Status::unknown("who knows"),
+            Status::resource_exhausted("said the server"),
+        ] {
+            let verdict = Verdict::<()>::of_status(&status);
+            assert!(matches!(verdict, Verdict::Unknown(_)), "{status}");
+        }
+    }
+}
