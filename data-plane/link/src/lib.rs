@@ -13,6 +13,8 @@ pub mod authority;
 pub mod grpc;
 pub mod identity;
 pub mod tcp;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod tls;
 pub mod transport;
 

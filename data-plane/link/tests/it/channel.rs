@@ -1,0 +1,75 @@
+//! What a channel says about a call that failed, and that it finds its way back.
+
+use millstream_link::grpc::{ServeOptions, was_not_sent};
+use millstream_link::tcp::{TcpConnector, TcpListener};
+use millstream_link::testkit::{Claim, Claims, Pipes};
+use millstream_link::{Listener as _, Role};
+
+use crate::bed::{address, ask, call, channel, identity, serving};
+
+#[tokio::test]
+async fn a_call_over_sockets_is_answered() {
+    let listener = TcpListener::bind(&address("127.0.0.1:0"))
+        .await
+        .expect("a port");
+    let at = listener.address();
+    let stop = serving(listener, ServeOptions::default());
+    let channel = channel(TcpConnector, &at);
+    assert_eq!(ask(&channel).await.expect("an answer"), "anonymous");
+    assert_eq!(ask(&channel).await.expect("an answer"), "anonymous");
+    stop.send_replace(true);
+}
+
+#[tokio::test]
+async fn a_refused_connection_was_not_sent_and_is_opened_later() {
+    let (pipes, at) = (Pipes::default(), address("late:1"));
+    let channel = channel(pipes.clone(), &at);
+    let status = ask(&channel).await.expect_err("nobody listens");
+    assert!(was_not_sent(&status), "{status:?}");
+    let _stop = serving(pipes.listen(&at), ServeOptions::default());
+    ask(&channel).await.expect("somebody does");
+}
+
+#[tokio::test]
+async fn a_call_that_was_cut_may_have_been_carried_out() {
+    let (pipes, at) = (Pipes::default(), address("cut:1"));
+    let options = ServeOptions {
+        drain_timeout: std::time::Duration::from_millis(50),
+        ..ServeOptions::default()
+    };
+    let stop = serving(pipes.listen(&at), options);
+    let channel = channel(pipes.clone(), &at);
+    ask(&channel).await.expect("an answer");
+    let (status, ()) = tokio::join!(call(&channel, "/hang"), async {
+        // the call is on its way once this one has been answered after it
+        ask(&channel).await.expect("an answer");
+        stop.send_replace(true);
+    });
+    let status = status.expect_err("the server has gone");
+    assert!(!was_not_sent(&status), "{status:?}");
+
+    let _stop = serving(pipes.listen(&at), ServeOptions::default());
+    ask(&channel).await.expect("a new connection");
+}
+
+#[tokio::test]
+async fn claims_are_believed_in_tests() {
+    let (pipes, at) = (Pipes::default(), address("shard-0:1"));
+    let listener = Claims::new(pipes.listen(&at), identity(Role::Shard, "shard-0"));
+    let _stop = serving(listener, ServeOptions::default());
+    let gateway = identity(Role::Gateway, "gateway-x");
+    let claim = |role| Claim::new(pipes.clone(), Some(gateway.clone()), role);
+    assert_eq!(
+        ask(&channel(claim(Role::Shard), &at))
+            .await
+            .expect("an answer"),
+        gateway.to_string()
+    );
+    let status = ask(&channel(claim(Role::Operator), &at)).await;
+    assert!(was_not_sent(&status.expect_err("it claims to be a shard")));
+    let nobody = Claim::new(pipes.clone(), None, Role::Shard);
+    assert_eq!(
+        ask(&channel(nobody, &at)).await.expect("an answer"),
+        "anonymous"
+    );
+}

@@ -1,0 +1,7 @@
+//! Connections between processes, end to end: who gets in, what a certificate's life does, what a
+//! channel says about a call that failed.
+
+mod bed;
+mod channel;
+mod mutual;
+mod simulated;
