@@ -5,3 +5,4 @@
 //! the documents use. Start with `clients/run.py`.
 
 pub mod crash;
+pub mod history;

@@ -1,0 +1,328 @@
+"""Real clients that write and read while a scenario breaks things, and what they saw.
+
+`Load` writes with retries off and logs a history, which the checker of the simulation judges (`history`
+in e2e/src): nothing acknowledged may be lost, doubled or out of order. `Steady` is an ordinary SDK
+client with its default retries: none of its calls may fail in the end. Both count by phase. Everything
+is bounded: rates, sizes, time-outs, and the wait for the end.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import random
+import subprocess
+import threading
+import time
+import zlib
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from machine import Failed
+
+REGION = "us-east-1"
+WRITERS = 4
+BATCH_MAX = 5
+PAUSE_SECONDS = 0.02
+PAYLOAD_MAX_BYTES = 1024
+READ_LIMIT = 1000
+READ_PAUSE_SECONDS = 0.2
+AFTER_FAILURE_SECONDS = 0.05
+FINAL_READ_SECONDS = 120
+JUDGE_SECONDS = 120
+WRONG = (BotoCoreError, ClientError)
+
+
+def client(endpoint: str, key: tuple, retries: bool):
+    """A Kinesis client of boto3; `key` is (access key id, secret)."""
+    settings = {} if retries else {"retries": {"total_max_attempts": 1}}
+    return boto3.client(
+        "kinesis", endpoint_url=endpoint, region_name=REGION,
+        aws_access_key_id=key[0], aws_secret_access_key=key[1],
+        config=Config(connect_timeout=3, read_timeout=15, max_pool_connections=16, **settings),
+    )
+
+
+def payload(number: int, dice: random.Random) -> bytes:
+    """Bytes that say which record they are and whether they are whole."""
+    body = f"{number} ".encode() + dice.randbytes(dice.randrange(PAYLOAD_MAX_BYTES))
+    return f"{zlib.crc32(body):08x} ".encode() + body
+
+
+def number_of(data: bytes):
+    """The number of a payload; None if it is damaged."""
+    try:
+        sum_text, body = data[:8], data[9:]
+        return int(body.split(b" ", 1)[0]) if int(sum_text, 16) == zlib.crc32(body) else None
+    except ValueError:
+        return None
+
+
+def why(error: Exception) -> str:
+    """One word for a failed call."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code", "?")
+    return type(error).__name__
+
+
+class Phases:
+    """Counts by phase, and how long each shard went without an acknowledgement."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.name = "before"
+        self.acked = collections.Counter()
+        self.failed = collections.defaultdict(collections.Counter)
+        self.last = {}
+        self.longest_pause = collections.defaultdict(float)
+
+    def enter(self, name: str) -> None:
+        with self.lock:
+            self.name = name
+
+    def count_acked(self, shard: int) -> None:
+        now = time.monotonic()
+        with self.lock:
+            self.acked[self.name] += 1
+            pause = now - self.last.get(shard, now)
+            self.longest_pause[shard] = max(self.longest_pause[shard], pause)
+            self.last[shard] = now
+
+    def count_failed(self, word: str) -> None:
+        with self.lock:
+            self.failed[self.name][word] += 1
+
+    def total(self, name: str) -> int:
+        with self.lock:
+            return self.acked[name]
+
+    def line(self) -> str:
+        """For people: acknowledged and failed by phase, and the longest pause of a shard."""
+        with self.lock:
+            phases = [f"{name} {count}" for name, count in self.acked.items()]
+            failed = [f"{name} {dict(words)}" for name, words in self.failed.items()]
+            pause = max(self.longest_pause.values(), default=0.0)
+        said = f"acked: {', '.join(phases) or 'nothing'}; longest pause of a shard {pause:.1f} s"
+        return said + (f"; not acked: {', '.join(failed)}" if failed else "")
+
+
+class Load:
+    """Writers and a reader on one stream, without retries."""
+
+    def __init__(self, endpoint: str, key: tuple, stream: str, folder: pathlib.Path, seed: int = 1):
+        self.endpoint, self.key, self.stream, self.seed = endpoint, key, stream, seed
+        self.kinesis = client(endpoint, key, retries=False)
+        self.history = pathlib.Path(folder) / f"{stream}.history"
+        self.log = open(self.history, "w", encoding="ascii")
+        self.log_lock = threading.Lock()
+        self.phases = Phases()
+        self.stopping = threading.Event()
+        self.next_number = 1
+        self.wrong = None
+        self.threads = []
+        self.shards = self._shards()
+
+    def _shards(self) -> list:
+        """(shard id, a hash key of it), by index."""
+        listed = self.kinesis.list_shards(StreamName=self.stream)["Shards"]
+        middle = [(s["ShardId"], (int(s["HashKeyRange"]["StartingHashKey"])
+                                  + int(s["HashKeyRange"]["EndingHashKey"])) // 2) for s in listed]
+        return sorted(middle)
+
+    def start(self) -> "Load":
+        parts = [(self._write, number) for number in range(WRITERS)] + [(self._follow, 0)]
+        for part, number in parts:
+            thread = threading.Thread(target=self._guarded, args=(part, number), daemon=True)
+            self.threads.append(thread)
+            thread.start()
+        return self
+
+    def _guarded(self, part, number: int) -> None:
+        try:
+            part(number)
+        except Exception as error:  # a thread that ends quietly would look like a quiet server
+            self.wrong = self.wrong or f"{part.__name__}: {type(error).__name__}: {error}"
+
+    def note(self, **event) -> None:
+        line = json.dumps(event, separators=(",", ":")) + "\n"
+        with self.log_lock:
+            self.log.write(line)
+
+    def _begin(self, shard: int) -> int:
+        with self.log_lock:
+            number = self.next_number
+            self.next_number += 1
+            self.log.write(f'{{"begin":{{"id":{number},"shard":{shard}}}}}\n')
+        return number
+
+    def _write(self, writer: int) -> None:
+        dice = random.Random(self.seed * 1000 + writer)
+        while not self.stopping.is_set():
+            shards = [dice.randrange(len(self.shards)) for _ in range(dice.randint(1, BATCH_MAX))]
+            numbers = [self._begin(shard) for shard in shards]
+            records = [{
+                "Data": payload(number, dice),
+                "PartitionKey": f"key-{number % 997}",
+                "ExplicitHashKey": str(self.shards[shard][1]),
+            } for number, shard in zip(numbers, shards)]
+            try:
+                answer = self.kinesis.put_records(StreamName=self.stream, Records=records)
+            except WRONG as error:
+                self.phases.count_failed(why(error))
+                time.sleep(AFTER_FAILURE_SECONDS)
+                continue
+            for number, shard, entry in zip(numbers, shards, answer["Records"], strict=True):
+                if "SequenceNumber" in entry:
+                    self.note(acked={"id": number, "number": entry["SequenceNumber"]})
+                    self.phases.count_acked(shard)
+                else:
+                    self.phases.count_failed(entry.get("ErrorCode", "?"))
+            time.sleep(PAUSE_SECONDS)
+
+    def _follow(self, _number: int) -> None:
+        places = {}
+        for shard in range(len(self.shards)):
+            self.note(reader={"reader": shard, "shard": shard})
+        while not self.stopping.is_set():
+            for shard in range(len(self.shards)):
+                try:
+                    self._read(shard, shard, places)
+                except WRONG as error:
+                    self.phases.count_failed(f"read {why(error)}")
+            self.stopping.wait(READ_PAUSE_SECONDS)
+
+    def _read(self, reader: int, shard: int, places: dict) -> bool:
+        """One read from where the reader is; true at the shard's end."""
+        if reader in places:
+            start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+                     "StartingSequenceNumber": places[reader]}
+        else:
+            start = {"ShardIteratorType": "TRIM_HORIZON"}
+        name = self.shards[shard][0]
+        iterator = self.kinesis.get_shard_iterator(
+            StreamName=self.stream, ShardId=name, **start)["ShardIterator"]
+        self.note(reading={"reader": reader})
+        page = self.kinesis.get_records(ShardIterator=iterator, Limit=READ_LIMIT)
+        records = [[r["SequenceNumber"], number_of(r["Data"])] for r in page["Records"]]
+        end = not records and page["MillisBehindLatest"] == 0
+        self.note(saw={"reader": reader, "records": records, "end": end})
+        if records:
+            places[reader] = records[-1][0]
+        return end
+
+    def wait_acked(self, phase: str, least: int, seconds: float) -> float:
+        """Waits until a phase has that many acknowledgements; the seconds that it took."""
+        begin = time.monotonic()
+        while self.phases.total(phase) < least:
+            if self.wrong:
+                raise AssertionError(self.wrong)
+            if time.monotonic() - begin > seconds:
+                raise AssertionError(f"{self.stream}: fewer than {least} records acknowledged "
+                                     f"{phase} the fault in {seconds:.0f} s: {self.phases.line()}")
+            time.sleep(0.05)
+        return time.monotonic() - begin
+
+    def stop(self) -> None:
+        """Ends writers and reader."""
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+        if any(thread.is_alive() for thread in self.threads):
+            self.wrong = self.wrong or "a client did not end in 30 s"
+
+    def verdict(self) -> dict:
+        """Stops, reads every shard whole, and has the history judged."""
+        self.stop()
+        end = time.monotonic() + FINAL_READ_SECONDS
+        places = {}
+        for shard in range(len(self.shards)):
+            reader = len(self.shards) + shard
+            self.note(reader={"reader": reader, "shard": shard})
+            at_end = False
+            while not at_end:
+                if time.monotonic() > end:
+                    raise AssertionError(f"shard {shard} was not read in {FINAL_READ_SECONDS} s")
+                try:
+                    at_end = self._read(reader, shard, places)
+                except WRONG:
+                    time.sleep(READ_PAUSE_SECONDS)
+        self.log.close()
+        if self.wrong:
+            raise AssertionError(self.wrong)
+        return judge(self.history)
+
+
+def judge(history: pathlib.Path) -> dict:
+    """What the checker says of a history."""
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    built = os.environ.get("CARGO_TARGET_DIR") or pathlib.Path(cache) / "millstream" / "target"
+    program = pathlib.Path(built) / "debug" / "history"
+    if not program.exists():
+        raise Failed(f"no program {program}: cargo build -p millstream-e2e --bin history")
+    with open(history, "rb") as lines:
+        done = subprocess.run([program], stdin=lines, capture_output=True, timeout=JUDGE_SECONDS)
+    if not done.stdout.strip():
+        raise AssertionError(f"{history}: {done.stderr.decode().strip()}")
+    verdict = json.loads(done.stdout)
+    if done.returncode != 0:
+        raise AssertionError(f"{history}: {verdict}")
+    return verdict
+
+
+class Steady:
+    """An ordinary client with the SDK's own retries: no call may fail in the end."""
+
+    def __init__(self, endpoint: str, key: tuple, stream: str):
+        self.kinesis = client(endpoint, key, retries=True)
+        self.stream = stream
+        self.sent = []
+        self.failed = collections.Counter()
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> "Steady":
+        self.thread.start()
+        return self
+
+    def _run(self) -> None:
+        dice = random.Random(7)
+        number = 0
+        while not self.stopping.is_set():
+            number += 1
+            try:
+                self.kinesis.put_record(StreamName=self.stream, Data=payload(number, dice),
+                                        PartitionKey=str(number))
+            except WRONG as error:
+                self.failed[why(error)] += 1
+            else:
+                self.sent.append(number)
+            time.sleep(PAUSE_SECONDS)
+
+    def verdict(self) -> int:
+        """Stops and checks: no call failed, and every record is there. How many there were."""
+        self.stopping.set()
+        self.thread.join(60)
+        if self.failed:
+            raise AssertionError(f"{self.stream}: calls failed after the SDK's retries: "
+                                 f"{dict(self.failed)}, {len(self.sent)} did not")
+        missing = set(self.sent) - self._read()
+        if missing or not self.sent:
+            raise AssertionError(f"{self.stream}: {len(missing)} of {len(self.sent)} are missing")
+        return len(self.sent)
+
+    def _read(self) -> set:
+        seen = set()
+        end = time.monotonic() + FINAL_READ_SECONDS
+        for shard in self.kinesis.list_shards(StreamName=self.stream)["Shards"]:
+            iterator = self.kinesis.get_shard_iterator(
+                StreamName=self.stream, ShardId=shard["ShardId"],
+                ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+            while time.monotonic() < end:
+                page = self.kinesis.get_records(ShardIterator=iterator, Limit=READ_LIMIT)
+                seen.update(number_of(record["Data"]) for record in page["Records"])
+                if not page["Records"] and page["MillisBehindLatest"] == 0:
+                    break
+                iterator = page["NextShardIterator"]
+        return seen
