@@ -72,6 +72,20 @@ def all_checks(tally, server):
         right = f"{who.rsplit(':', 1)[1]} {verb} {resource} {name} in {namespace or 'the cluster'}"
         with tally.check(f"rights: {right}: {'yes' if allowed else 'no'}"):
             equal(may(server, who, verb, group, resource, name, namespace), allowed)
+    with tally.check("an upgrade with TLS keeps the values that were set before"):
+        option = "gateway.tls.enabled=true,gateway.tls.secretName=millstream-tls"
+        install(server, helm.RELEASE, helm.MAIN, "--reset-then-reuse-values", "--set", option)
+        path = f"/api/v1/namespaces/{helm.NAMESPACE}/services/millstream"
+        ports = server.call("GET", path)[1]["spec"]["ports"]
+        equal([(port["port"], port["targetPort"]) for port in ports], [(80, "http"), (443, "https")])
+        holds(may(server, OPERATOR, "list", "", "secrets", "", "team-a"), "team-a was forgotten")
+    with tally.check("a second release cannot serve the same namespace"):
+        try:
+            install(server, "second", helm.MAIN, "--namespace", "team-b", "--set", "watchNamespaces={team-a}")
+        except helm.Refused as refused:
+            holds("millstream-operator-watched" in str(refused), str(refused))
+        else:
+            raise AssertionError("two operators would serve team-a")
     with tally.check("an upgrade to every namespace is taken, and warns"):
         notes = install(server, helm.RELEASE, helm.MAIN, "--set-json", 'watchNamespaces=["*"]')
         holds("WARNING" in notes and "every Secret" in notes, "no warning about watchNamespaces")

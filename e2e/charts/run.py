@@ -45,7 +45,9 @@ def main() -> int:
     for options, words in refusals.TABLE:
         with tally.check(f"refused: {' '.join(options)}"):
             refusals.check(options, words)
-    for check in (documented, alerts_know_their_metrics, everything_is_everything, namespaces, images):
+    for check in (
+        documented, alerts_know_their_metrics, everything_is_everything, namespaces, releases, images,
+    ):
         with tally.check(f"{check.__name__}: {check.__doc__}"):
             check()
     missing = api_server.missing()
@@ -91,6 +93,10 @@ def _fields(schema, path):
 def alerts_know_their_metrics():
     """an alert asks for metrics that the programs have."""
     known = (helm.ROOT / "docs" / "reference" / "metrics.md").read_text()
+    # The operator's are listed at the head of their module, without the prefix.
+    listed = (helm.ROOT / "operator" / "src" / "metrics.rs").read_text()
+    for name in re.findall(r"^//! \| `([a-z_]+)` \|", listed, re.MULTILINE):
+        known += f"`millstream_operator_{name}`"
     rendered = helm.objects(helm.template(helm.cases()["everything"]))
     groups = rules.of_kind(rendered, "PrometheusRule")[0]["spec"]["groups"]
     alerts = [rule for group in groups for rule in group["rules"]]
@@ -137,6 +143,19 @@ def namespaces():
     default = helm.objects(helm.template(helm.cases()["default"]))
     watched = {role["metadata"]["namespace"] for role in rules.of_kind(default, "Role")}
     equal(watched, {helm.NAMESPACE}, "watched by default")
+
+
+def releases():
+    """two releases in two namespaces make nothing of one name outside of them."""
+    values = helm.cases()["all-namespaces"]
+    here = helm.objects(helm.template(values))
+    there = helm.objects(helm.template(values, helm.MAIN, "--namespace", "other"))
+    names = [
+        {rules.name_of(each) for each in objects if "namespace" not in each["metadata"]}
+        for objects in (here, there)
+    ]
+    equal(len(names[0]), 4, "objects outside of a namespace")
+    equal(names[0] & names[1], set())
 
 
 def images():
