@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::tree::root;
 
 /// Every crate of the workspace and what of ours it may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("types", &[]),
     ("clock", &["types"]),
     ("crds", &[]),
@@ -29,7 +29,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         "server",
         &[
             "types", "clock", "crds", "link", "control", "protocol", "storage", "stream",
-            "gateway", "chassis",
+            "rpc", "gateway", "chassis",
         ],
     ),
     ("operator", &["types", "clock", "crds", "control", "link"]),
@@ -37,7 +37,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         "e2e",
         &[
             "types", "clock", "crds", "link", "control", "protocol", "storage", "stream",
-            "gateway", "chassis", "server", "operator",
+            "rpc", "gateway", "chassis", "server", "operator",
         ],
     ),
 ];
