@@ -137,6 +137,8 @@ self-signed
 {{- $_ := set $settings "MILLSTREAM_TLS_KEY" "/etc/millstream/tls/tls.key" }}
 {{- else if eq $tls "self-signed" }}
 {{- $_ := set $settings "MILLSTREAM_TLS" "self-signed" }}
+{{- $name := printf "millstream.%s" .Release.Namespace }}
+{{- $_ := set $settings "MILLSTREAM_TLS_NAMES" (printf "millstream,%s,%s.svc,%s.svc.%s" $name $name $name .Values.clusterDomain) }}
 {{- end }}
 {{- range $name, $value := .Values.gateway.settings }}
 {{- if hasKey $settings (printf "MILLSTREAM_%s" ($name | upper | replace "-" "_")) }}
