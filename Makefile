@@ -28,7 +28,7 @@ TIMED = sh e2e/timed.sh
 TEST_FEATURES = --features millstream-crds/cel
 
 .PHONY: help demo test check dev gen sim crash bench bench-peers check-each
-.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof
+.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof cluster-test cluster-demo
 .PHONY: charts apiserver
 .PHONY: format lint docs unit tidy server clients
 
@@ -102,6 +102,14 @@ cluster-down: ## take the cluster away, and check that nothing is left of it
 
 cluster-proof: ## prove the cluster itself: up, volumes, names, faults, down with nothing left
 	@$(CLUSTER_PYTHON) e2e/cluster/proof.py
+
+cluster-test: ## clients and faults on the cluster: SCENARIOS=--short, or names; E2E_CLUSTER=local|kind|kubeconfig
+	@$(CARGO) build --quiet --locked -p millstream-e2e --bin history
+	@$(PYTHON) e2e/images/proof.py
+	@$(PYTHON) e2e/cluster/scenarios.py $(SCENARIOS)
+
+cluster-demo: cluster-up cluster-load ## charts, examples and the AWS CLI on the cluster
+	@$(PYTHON) e2e/cluster/demo.py
 
 # The parts of the targets above.
 

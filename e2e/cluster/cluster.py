@@ -23,9 +23,9 @@ import layout as plan
 from binaries import bring
 from down import down, left
 from layout import Refused
-from machine import Failed, Processes
+from machine import Failed
 from status import status
-from up import Cluster, dead_parts, up
+from up import Cluster, up
 
 
 def say(line: str) -> None:

@@ -1,0 +1,229 @@
+"""What scenarios stand on: Millstream installed by its charts, streams, waits, and clients' loads.
+
+A scenario is a function that takes an `Installation`. It says what it measured with `say`, and fails
+by an AssertionError. Nothing here knows which cluster it is: that is `targets.py`.
+"""
+
+import base64
+import contextlib
+import json
+import pathlib
+import secrets
+import string
+import tempfile
+import time
+
+import load
+from machine import Failed
+from targets import Target
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+EXAMPLES = ROOT / "e2e" / "examples" / "kubernetes"
+SYSTEM = "millstream-system"
+STREAMS = "millstream-e2e"
+SERVICE, SERVICE_PORT = "millstream", 80
+INSTALL_SECONDS = 180
+READY_SECONDS = 120
+GONE_SECONDS = 90
+# Acknowledged records that a phase must have; any zero is a failure.
+ACKED_LEAST = 200
+ACKED_SECONDS = 60
+KEY_ALPHABET = string.ascii_uppercase + string.digits
+
+
+def say(line: str) -> None:
+    print(f"        {line}", flush=True)
+
+
+class Installation:
+    """Millstream on a cluster, serving one namespace of streams."""
+
+    def __init__(self, target: Target, folder: pathlib.Path, streams: str = STREAMS):
+        self.target = target
+        self.folder = folder
+        self.streams = streams
+        self.endpoint = ""
+
+    # Installing.
+
+    def install(self, *values) -> None:
+        """Both charts, as their guide says, with the small values of the examples."""
+        for namespace in (SYSTEM, self.streams):
+            manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {
+                "name": namespace,
+                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            }}
+            self.apply(manifest)
+        wait = ("--wait", f"--timeout={INSTALL_SECONDS}s")
+        self.target.helm("upgrade", "--install", "millstream-crds", ROOT / "charts/millstream-crds",
+                         "--namespace", SYSTEM, *wait, seconds=INSTALL_SECONDS + 20)
+        try:
+            self.upgrade(*values)
+        except Failed as failure:
+            raise Failed(f"{failure}\n{self.trouble()}") from failure
+
+    def upgrade(self, *values) -> None:
+        """Installs or upgrades the chart; `values` are more of helm's `--set` settings."""
+        prefix, tag = self.target.image_prefix, self.target.image_tag
+        settings = [
+            f"images.server.repository={prefix}/millstream", f"images.server.tag={tag}",
+            f"images.operator.repository={prefix}/millstream-operator", f"images.operator.tag={tag}",
+            "images.pullPolicy=IfNotPresent", f"watchNamespaces={{{self.streams}}}", *values,
+        ]
+        self.target.helm(
+            "upgrade", "--install", "millstream", ROOT / "charts/millstream", "--namespace", SYSTEM,
+            f"--values={EXAMPLES / 'values-small.yaml'}", *[f"--set={s}" for s in settings],
+            "--wait", f"--timeout={INSTALL_SECONDS}s", seconds=INSTALL_SECONDS + 20,
+        )
+
+    def uninstall(self) -> None:
+        """Everything away, also the records; for a cluster that goes on to be used."""
+        delete = ("delete", "--ignore-not-found", "--wait=false")
+        self.target.kubectl(*delete, "datastreams", "--all", "-n", self.streams, check=False)
+        for chart in ("millstream", "millstream-crds"):
+            with contextlib.suppress(Failed):
+                self.target.helm("uninstall", chart, "--namespace", SYSTEM, "--ignore-not-found")
+        for namespace in (self.streams, SYSTEM):
+            self.target.kubectl("delete", "namespace", namespace, "--ignore-not-found",
+                                check=False, seconds=120)
+
+    def trouble(self) -> str:
+        """The newest warnings in both namespaces, and the pods that are not ready."""
+        lines = []
+        for namespace in (SYSTEM, self.streams):
+            lines += self.target.kubectl("get", "pods", "-n", namespace, check=False).splitlines()
+            events = self.target.kubectl(
+                "get", "events", "-n", namespace, "--field-selector=type=Warning",
+                "--sort-by=.lastTimestamp", "--no-headers",
+                "--output=custom-columns=:involvedObject.name,:reason,:message", check=False)
+            lines += events.splitlines()[-5:]
+        return "\n".join(lines)
+
+    @contextlib.contextmanager
+    def reachable(self):
+        """Holds a way to the client Service."""
+        with self.target.reach(SYSTEM, SERVICE, SERVICE_PORT) as address:
+            self.endpoint = f"http://{address}"
+            yield self
+
+    # Objects.
+
+    def apply(self, manifest: dict, *words) -> str:
+        text = json.dumps(manifest)
+        flags = ("--server-side", "--field-manager=e2e", "--filename=-")
+        return self.target.kubectl("apply", *flags, *words, text=text)
+
+    def stream(self, name: str, annotations=None, **spec) -> dict:
+        """The manifest of a DataStream."""
+        return {
+            "apiVersion": "millstream.dev/v1alpha1", "kind": "DataStream",
+            "metadata": {"name": name, "namespace": self.streams, "annotations": annotations or {}},
+            "spec": spec,
+        }
+
+    def make_stream(self, name: str, **spec) -> float:
+        """Applies a stream and waits until it serves; the seconds that it took."""
+        begin = time.monotonic()
+        spec.setdefault("deletionPolicy", "Delete")
+        self.apply(self.stream(name, **spec))
+        self.wait("datastream", name, "Ready", "True")
+        return time.monotonic() - begin
+
+    def delete_stream(self, name: str) -> None:
+        self.target.kubectl("delete", "datastream", name, "-n", self.streams,
+                            f"--timeout={GONE_SECONDS}s", seconds=GONE_SECONDS + 10)
+
+    def annotate(self, name: str, *annotations) -> None:
+        self.target.kubectl("annotate", "--overwrite", "datastream", name, "-n", self.streams,
+                            *annotations)
+
+    def condition(self, name: str, kind: str) -> dict:
+        """A condition of a stream; empty if it is not there."""
+        found = self.target.get("datastream", name, "-n", self.streams)
+        conditions = found.get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {})
+
+    def wait(self, kind: str, name: str, condition: str, status: str, seconds=READY_SECONDS) -> None:
+        try:
+            self.target.kubectl(
+                "wait", f"--for=condition={condition}={status}", f"{kind}/{name}",
+                "-n", self.streams, f"--timeout={seconds}s", seconds=seconds + 10)
+        except Failed as failure:
+            found = self.target.kubectl("get", kind, name, "-n", self.streams,
+                                        "--output=jsonpath={.status}", check=False)
+            why = f"{kind} {name}: not {condition}={status} in {seconds} s: {found}"
+            raise AssertionError(f"{why}\n{self.trouble()}") from failure
+
+    def pods(self, component: str, namespace: str = "") -> list:
+        """The pods of `operator`, `gateway` or `shard`."""
+        namespace = namespace or (self.streams if component == "shard" else SYSTEM)
+        selector = f"app.kubernetes.io/name=millstream,app.kubernetes.io/component={component}"
+        return self.target.get("pods", "-n", namespace, f"--selector={selector}")["items"]
+
+    def kill_pod(self, pod: dict) -> None:
+        """Ends a pod without grace, as losing its machine would."""
+        meta = pod["metadata"]
+        self.target.kubectl("delete", "pod", meta["name"], "-n", meta["namespace"],
+                            "--grace-period=0", "--force")
+
+    # Keys.
+
+    def make_key(self, name: str) -> tuple:
+        """A new access key as a Secret; (id, secret)."""
+        identity = "AKIA" + "".join(secrets.choice(KEY_ALPHABET) for _ in range(16))
+        secret = secrets.token_urlsafe(30)
+        data = {"id": identity, "secret": secret}
+        self.apply({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": name, "namespace": self.streams,
+                         "labels": {"millstream.dev/access-key": "true"}},
+            "data": {k: base64.b64encode(v.encode()).decode() for k, v in data.items()},
+        })
+        return identity, secret
+
+    # Loads.
+
+    @contextlib.contextmanager
+    def loaded(self, stream: str, key: tuple):
+        """Writers and a reader on a stream; at the end the counts by phase and the verdict."""
+        running = load.Load(self.endpoint, key, stream, self.folder).start()
+        try:
+            running.wait_acked("before", ACKED_LEAST, ACKED_SECONDS)
+            yield running
+            running.phases.enter("after")
+            running.wait_acked("after", ACKED_LEAST, ACKED_SECONDS)
+            verdict = running.verdict()
+        finally:
+            running.stop()
+        say(running.phases.line())
+        assert all(running.phases.total(phase) for phase in ("before", "during", "after")), (
+            f"{stream}: nothing was acknowledged in a phase: {running.phases.line()}")
+        counts = {k: v for k, v in verdict.items() if k != "faults"}
+        say(f"history: {counts}")
+
+
+def run(target: Target, scenarios, prepare=None) -> int:
+    """Runs scenarios in order on one installation; the closing line counts them."""
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        installation = Installation(target, pathlib.Path(folder))
+        begin = time.monotonic()
+        installation.install()
+        say(f"installed in {time.monotonic() - begin:.1f} s")
+        if prepare:
+            prepare(installation)
+        with installation.reachable():
+            for scenario in scenarios:
+                begin = time.monotonic()
+                name = scenario.__name__.replace("_", " ")
+                print(f"--      {name}", flush=True)
+                try:
+                    scenario(installation)
+                except (AssertionError, Failed, *load.WRONG) as error:
+                    failed += 1
+                    print(f"FAILED  {name}: {error}\n{installation.trouble()}", flush=True)
+                else:
+                    passed += 1
+                    print(f"ok      {name}: {time.monotonic() - begin:.1f} s", flush=True)
+    print(f"scenarios: {passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
