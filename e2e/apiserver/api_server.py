@@ -28,6 +28,8 @@ STOP_DEADLINE_SECONDS = 20
 CALL_DEADLINE_SECONDS = 60
 POLL_SECONDS = 0.2
 LOG_LINES = 15
+# The API server grants no shorter one.
+TOKEN_SECONDS = 600
 PROGRAMS = ("etcd", "kube-apiserver")
 
 ADMIN = "admin"
@@ -38,6 +40,13 @@ clusters: [{{name: c, cluster: {{server: "{url}", certificate-authority: "{ca}"}
 users: [{{name: u, user: {{token: "{token}"}}}}]
 contexts: [{{name: x, context: {{cluster: c, user: u, namespace: default}}}}]
 current-context: x
+"""
+# Who asked for what and whether it was allowed, a line of JSON for each request.
+AUDIT_POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
 """
 
 
@@ -65,6 +74,7 @@ class ApiServer:
         self.url = ""
         self.kubeconfig = self.folder / "kubeconfig"
         self.context = None
+        self.certificate = None
 
     def __enter__(self):
         try:
@@ -113,6 +123,34 @@ class ApiServer:
             except ValueError:
                 return error.code, {"message": text}
 
+    def token_of(self, namespace, account):
+        """A token of a service account, as a pod would carry it."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        body = {"spec": {"expirationSeconds": TOKEN_SECONDS}}
+        code, answer = self.call("POST", path, body)
+        if code != 201:
+            raise Broken(f"no token for {namespace}/{account}: {answer.get('message')}")
+        return answer["status"]["token"]
+
+    def write_kubeconfig(self, path, token):
+        """A kubeconfig for the holder of `token`."""
+        text = KUBECONFIG.format(url=self.url, ca=self.certificate, token=token)
+        path.write_text(text, encoding="utf-8")
+
+    def requests_of(self, user):
+        """What `user` asked: (verb, resource, namespace, name, status code) of each request."""
+        with open(self.folder / "audit.log", encoding="utf-8") as log:
+            for line in log:
+                entry = json.loads(line)
+                reference = entry.get("objectRef")
+                if entry["user"].get("username") != user or not reference:
+                    continue
+                parts = (reference.get("resource", ""), reference.get("subresource", ""))
+                yield (
+                    entry["verb"], "/".join(filter(None, parts)), reference.get("namespace", ""),
+                    reference.get("name", ""), entry.get("responseStatus", {}).get("code", 0),
+                )
+
     def _opener(self):
         handler = urllib.request.HTTPSHandler(context=self.context)
         return urllib.request.build_opener(urllib.request.ProxyHandler({}), handler)
@@ -134,6 +172,9 @@ class ApiServer:
         tokens = self.folder / "tokens.csv"
         tokens.write_text(f"{self.token},{ADMIN},{ADMIN},system:masters\n")
         certificates = self.folder / "certificates"
+        self.certificate = certificates / "apiserver.crt"
+        policy = self.folder / "audit.yaml"
+        policy.write_text(AUDIT_POLICY)
         self._spawn("kube-apiserver", [
             f"--etcd-servers={etcd_url}", "--bind-address=127.0.0.1", f"--secure-port={api_port}",
             "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
@@ -143,19 +184,18 @@ class ApiServer:
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
             # Without a controller manager no namespace gets its default service account.
             "--disable-admission-plugins=ServiceAccount",
+            f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'audit.log'}",
         ])
         self.url = f"https://127.0.0.1:{api_port}"
-        self._await_ready(certificates / "apiserver.crt")
-        self.kubeconfig.write_text(KUBECONFIG.format(
-            url=self.url, ca=certificates / "apiserver.crt", token=self.token
-        ))
+        self._await_ready()
+        self.write_kubeconfig(self.kubeconfig, self.token)
 
-    def _await_ready(self, certificate):
+    def _await_ready(self):
         deadline = time.monotonic() + START_DEADLINE_SECONDS
         while True:
             self._check_alive()
             try:
-                self.context = self.context or ssl.create_default_context(cafile=certificate)
+                self.context = self.context or ssl.create_default_context(cafile=self.certificate)
                 if self._ready() and self.call("GET", "/api/v1/namespaces/default")[0] == 200:
                     return
             except OSError:
