@@ -55,7 +55,7 @@ DEBIAN = {
     "iptables": "iptables",
     "conntrack": "conntrack",
     "/bin/busybox": "busybox-static",
-    "musl-gcc": "musl-tools",
+    "cc": "build-essential",
     "openssl": "openssl",
     "nsenter": "util-linux",
 }

@@ -35,6 +35,8 @@ def say(line: str) -> None:
 @contextlib.contextmanager
 def locked(where: plan.Layout):
     """One `up` or `down` at a time."""
+    if os.geteuid() != 0:
+        raise Refused("a cluster needs root, for its namespaces and cgroups")
     where.lock.parent.mkdir(parents=True, exist_ok=True)
     with open(where.lock, "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

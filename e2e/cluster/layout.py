@@ -8,6 +8,7 @@ with that name and its files lie in one folder of the cache, so that two cluster
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -111,9 +112,9 @@ class Layout:
 def layout() -> Layout:
     """The cluster that the environment names."""
     name = os.environ.get("E2E_CLUSTER_NAME") or "millstream"
-    short = len(name) <= NAME_LENGTH_MAX
-    if not (short and name.isascii() and name.replace("-", "").isalnum() and name.islower()):
-        rule = f"lower-case letters, digits and dashes, {NAME_LENGTH_MAX} at most"
+    # No dash: `a-*` would be the cluster `a` and also parts of a cluster `a-b`.
+    if not re.fullmatch(f"[a-z][a-z0-9]{{0,{NAME_LENGTH_MAX - 1}}}", name):
+        rule = f"a lower-case letter, then such letters and digits, {NAME_LENGTH_MAX} at most"
         raise Refused(f"cluster name {name!r}: {rule}")
     return Layout(name, bring.cache() / "cluster" / name)
 
