@@ -175,15 +175,16 @@ impl Caller {
                 Verdict::Unknown(reason) => return Err(CallError::Unknown(reason)),
                 Verdict::Refused(refused) => refused,
             };
-            let elapsed = self.0.clock.monotonic().saturating_sub(started);
-            if elapsed >= self.0.options.repeat_for {
-                return Err(CallError::Refused(format!("{group}: {refused:?}")));
-            }
             if let Refused::WrongEpoch(current) = refused
                 && self.0.routes.write().learn_epoch(group, current)
             {
-                // At once: the server has just said how to be called.
+                // At once: the server has just said how to be called. Epochs only rise, so this
+                // comes to an end.
                 continue;
+            }
+            let elapsed = self.0.clock.monotonic().saturating_sub(started);
+            if elapsed >= self.0.options.repeat_for {
+                return Err(CallError::Refused(format!("{group}: {refused:?}")));
             }
             task::sleep(pause).await;
             pause = LAST_PAUSE.min(pause * 2);

@@ -19,8 +19,7 @@ mod verdict;
 
 #[expect(
     clippy::all,
-    clippy::or_fun_call,
-    clippy::use_self,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     unreachable_pub,

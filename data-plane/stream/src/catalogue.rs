@@ -64,6 +64,12 @@ impl Feed {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// Tells the watchers that everything may have changed. The caller holds the registry.
+    pub(crate) fn tell_all(&self) {
+        self.recent.lock().clear();
+        self.version.send_modify(|version| *version += 1);
+    }
+
     /// The changes after `seen`, and the version after them; none when some are not kept any more.
     fn since(&self, seen: u64) -> Option<(Vec<Change>, u64)> {
         let recent = self.recent.lock();

@@ -79,7 +79,7 @@ impl<S: ShardLog> Streams<S> {
                 known.streams.remove(&uid);
             },
         }
-        *self.inner.registry.write() = replica.registry();
+        self.show(&replica);
         true
     }
 
@@ -91,11 +91,17 @@ impl<S: ShardLog> Streams<S> {
         known.map_or_else(Vec::new, |known| known.streams.keys().copied().collect())
     }
 
+    fn show(&self, replica: &Replica) {
+        let mut registry = self.inner.registry.write();
+        *registry = replica.registry();
+        self.inner.feed.tell_all();
+    }
+
     /// Forgets a group that is no more, with its streams.
     pub fn forget(&self, group: &GroupId) {
         let mut replica = self.inner.replica.lock();
         replica.groups.remove(group);
-        *self.inner.registry.write() = replica.registry();
+        self.show(&replica);
     }
 }
 

@@ -1,0 +1,233 @@
+//! What is repeated and what is not: new lives of writers, old routes, lost answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use millstream_clock::task;
+use millstream_link::Role;
+use millstream_link::tls::TlsConnector;
+use millstream_rpc::Options;
+use millstream_storage::memory::MemoryStore;
+use millstream_storage::{
+    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
+    ShardStatus, ShardStore, StoreError,
+};
+use millstream_stream::Kind;
+use millstream_types::{Millis, ShardUid};
+
+use crate::cluster::{Cuttable, POOL, World, entry_at, group, key_of, name, placed, scope};
+
+#[tokio::test]
+async fn a_gateway_goes_on_with_a_writer_in_its_next_life_elsewhere() {
+    let world = World::new();
+    let mut servers = world.pool(2).await;
+    world.create(&servers, "s", 2).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let put = async |data: &str| {
+        let entry = entry_at(key_of(1, 2), data.to_owned());
+        gateway
+            .streams
+            .put_record(&scope(), &name("s"), entry, None)
+            .await
+    };
+    put("a").await.expect("durable");
+    let store = servers.pop().expect("two").end().await;
+    servers.push(world.serve(store, group(1), 2).await);
+    // The put waits for the new route, which comes while it is refused.
+    let caller = gateway.caller.clone();
+    let after = placed(&servers);
+    let placing = task::spawn("place", async move {
+        task::sleep(Duration::from_millis(50)).await;
+        assert!(caller.place(POOL, (1, 2), &after));
+    });
+    put("b").await.expect("durable in the next life");
+    placing.await.expect("placed");
+    assert_eq!(gateway.payloads("s", 1).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_hold_the_group_refuses_and_nothing_is_done() {
+    let world = World::new();
+    let servers = world.pool(2).await;
+    world.create(&servers, "s", 2).await;
+    let options = Options {
+        repeat_for: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let mut wrong = placed(&servers);
+    wrong.insert(group(1), servers[0].address.clone());
+    assert!(gateway.caller.place(POOL, (1, 2), &wrong));
+    let entry = entry_at(key_of(1, 2), "a");
+    let put = gateway
+        .streams
+        .put_record(&scope(), &name("s"), entry.clone(), None)
+        .await;
+    assert_eq!(put.expect_err("not owner").kind(), Kind::Internal);
+    // An older placement is refused, the next one heals.
+    assert!(!gateway.caller.place(POOL, (1, 1), &placed(&servers)));
+    assert!(gateway.caller.place(POOL, (1, 3), &placed(&servers)));
+    let put = gateway
+        .streams
+        .put_record(&scope(), &name("s"), entry, None)
+        .await;
+    put.expect("durable");
+    assert_eq!(gateway.payloads("s", 1).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_writer_of_an_earlier_life_is_not_asked_once_a_later_one_is_known() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    world.create(&servers, "s", 1).await;
+    let options = Options {
+        repeat_for: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let later = world
+        .serve(Arc::clone(&servers[0].store), group(0), 2)
+        .await;
+    let later = [later];
+    assert!(gateway.caller.place(POOL, (1, 2), &placed(&later)));
+    let put = async |data: &str| {
+        let entry = entry_at(0, data.to_owned());
+        gateway
+            .streams
+            .put_record(&scope(), &name("s"), entry, None)
+            .await
+    };
+    put("a").await.expect("durable");
+    // A route to the earlier life again: it serves, and it is refused.
+    assert!(gateway.caller.place(POOL, (1, 3), &placed(&servers)));
+    assert_eq!(put("b").await.expect_err("a zombie").kind(), Kind::Internal);
+    assert_eq!(
+        servers[0]
+            .store
+            .status_now(servers[0].store.shards()[0])
+            .map(|s| s.next),
+        Some(2)
+    );
+}
+
+/// A store that cuts the connection after an append is durable and before it is answered.
+struct Cutting {
+    store: MemoryStore,
+    cut: Arc<AtomicBool>,
+    armed: AtomicBool,
+    appends: AtomicUsize,
+}
+
+impl ShardLog for Cutting {
+    async fn append(
+        &self,
+        appends: Vec<Append>,
+    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        let answer = self.store.append(appends).await;
+        if self.armed.load(Ordering::SeqCst) {
+            self.cut.store(true, Ordering::SeqCst);
+        }
+        answer
+    }
+
+    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
+        self.store.read(shard, from, limit).await
+    }
+
+    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
+        self.store.number_at(shard, time).await
+    }
+
+    async fn wait_past(&self, shard: ShardUid, number: u64) {
+        self.store.wait_past(shard, number).await;
+    }
+
+    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
+        self.store.status(shard).await
+    }
+}
+
+impl ShardStore for Cutting {
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        self.store.apply(changes).await
+    }
+
+    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
+        self.store.status_now(shard)
+    }
+
+    fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        self.store.rows(prefix)
+    }
+
+    fn retention_now(&self) -> Option<Millis> {
+        self.store.retention_now()
+    }
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_is_lost_is_never_sent_again() {
+    let world = World::new();
+    let plain = Cuttable::new();
+    let store = Arc::new(Cutting {
+        store: MemoryStore::new(Arc::clone(&world.clock)),
+        cut: Arc::clone(&plain.cut),
+        armed: AtomicBool::new(false),
+        appends: AtomicUsize::new(0),
+    });
+    let servers = [world.serve(store, group(0), 1).await];
+    world.create(&servers, "s", 1).await;
+    let keys = world.keys(Role::Gateway, "gw-0");
+    let connector = TlsConnector::new(Arc::new(plain.clone()), keys, Role::Shard);
+    let mut gateway = world.gateway(Options::default(), Arc::new(connector));
+    gateway.place(1, &servers).await;
+    let store = &servers[0].store;
+    let put = async |data: &str| {
+        let entries = vec![entry_at(0, data.to_owned())];
+        let put = gateway
+            .streams
+            .put_records(&scope(), &name("s"), entries)
+            .await;
+        put.expect("an answer").results.remove(0)
+    };
+    put("a").await.expect("durable");
+    store.armed.store(true, Ordering::SeqCst);
+    assert_eq!(put("b").await.expect_err("unknown").kind(), Kind::Internal);
+    assert_eq!(store.appends.load(Ordering::SeqCst), 2, "sent once");
+    store.armed.store(false, Ordering::SeqCst);
+    plain.cut.store(false, Ordering::SeqCst);
+    put("c").await.expect("durable over a new connection");
+    // The one in doubt was durable, and is there once.
+    assert_eq!(gateway.payloads("s", 0).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_read_whose_answer_is_lost_is_asked_again() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    world.create(&servers, "s", 1).await;
+    let plain = Cuttable::new();
+    let keys = world.keys(Role::Gateway, "gw-0");
+    let connector = TlsConnector::new(Arc::new(plain.clone()), keys, Role::Shard);
+    let mut gateway = world.gateway(Options::default(), Arc::new(connector));
+    gateway.place(1, &servers).await;
+    let put = gateway
+        .streams
+        .put_record(&scope(), &name("s"), entry_at(0, "a"), None)
+        .await;
+    put.expect("durable");
+    plain.cut.store(true, Ordering::SeqCst);
+    let healed = Arc::clone(&plain.cut);
+    let healing = task::spawn("heal", async move {
+        task::sleep(Duration::from_millis(100)).await;
+        healed.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(gateway.payloads("s", 0).await, ["a"]);
+    healing.await.expect("healed");
+}

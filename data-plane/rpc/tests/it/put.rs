@@ -1,0 +1,218 @@
+//! Puts and reads of a gateway over several groups.
+
+use std::time::Duration;
+
+use millstream_clock::task;
+use millstream_link::Role;
+use millstream_rpc::{Options, RemoteGroups};
+use millstream_storage::{Append, NewRecord, ShardLog as _, ShardStore as _};
+use millstream_stream::error::EntryError;
+use millstream_stream::{Guests, Kind, PeerGroups as _};
+use millstream_types::{Millis, ShardUid, StreamUid};
+
+use crate::cluster::{POOL, World, entry_at, group, key_of, name, placed, scope};
+
+#[tokio::test]
+async fn records_put_over_several_groups_are_read_back_in_order() {
+    let world = World::new();
+    let servers = world.pool(3).await;
+    world.create(&servers, "flights", 4).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let mut expected: Vec<Vec<String>> = vec![Vec::new(); 4];
+    for round in 0..20u32 {
+        let mut entries = Vec::new();
+        for shard in 0..4 {
+            for place in 0..3 {
+                let payload = format!("{shard}-{round}-{place}");
+                entries.push(entry_at(key_of(shard, 4), payload.clone()));
+                expected[shard as usize].push(payload);
+            }
+        }
+        let put = gateway
+            .streams
+            .put_records(&scope(), &name("flights"), entries)
+            .await;
+        assert_eq!(put.expect("an answer").failed, 0);
+    }
+    for (shard, expected) in (0..).zip(&expected) {
+        assert_eq!(gateway.payloads("flights", shard).await, *expected);
+    }
+    // Each group has taken the records of its shards: the home of two shards, the others of one.
+    let held = |place: usize| {
+        let uids = servers[place].store.shards().into_iter();
+        let next = uids.map(|uid| servers[place].store.status_now(uid).map(|s| s.next - 1));
+        next.map(Option::unwrap_or_default).sum::<u64>()
+    };
+    assert_eq!((held(0), held(1), held(2)), (120, 60, 60));
+}
+
+#[tokio::test]
+async fn a_record_of_ten_mebibytes_goes_through_whole() {
+    let world = World::new();
+    let servers = world.pool(2).await;
+    world.create(&servers, "large", 2).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let stream = gateway.streams.get(&scope(), &name("large")).expect("it");
+    let shard = stream.map().route(millstream_types::HashKey(key_of(1, 2)));
+    let data: Vec<u8> = (0..10 * 1024 * 1024)
+        .map(|i: u32| (i % 251) as u8)
+        .collect();
+    // Larger than this stream's limit, as large as any may have: below the checks of the stream.
+    let append = Append {
+        shard: shard.uid,
+        records: vec![NewRecord {
+            key: "key".into(),
+            data: data.clone().into(),
+        }],
+    };
+    let routed = millstream_rpc::Routed::new(gateway.caller.clone());
+    let appended = routed.append(vec![append]).await.expect("sent")[0].expect("durable");
+    let limit = millstream_storage::ReadLimit {
+        records: 10,
+        bytes: 1,
+    };
+    let read = routed
+        .read(shard.uid, appended.first, limit)
+        .await
+        .expect("a page");
+    assert_eq!(read.records.len(), 1);
+    assert!(read.records[0].data == data, "every byte came back");
+    assert_eq!(read.status.next, 2);
+}
+
+#[tokio::test]
+async fn one_group_that_is_away_fails_its_entries_only() {
+    let world = World::new();
+    let mut servers = world.pool(3).await;
+    world.create(&servers, "flights", 3).await;
+    let options = Options {
+        repeat_for: Duration::from_millis(200),
+        ..Options::default()
+    };
+    let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let stream = gateway.streams.get(&scope(), &name("flights")).expect("it");
+    let away = servers.pop().expect("three");
+    let away_group = away.group.clone();
+    away.end().await;
+    let entries = (0..3)
+        .map(|shard| entry_at(key_of(shard, 3), "x"))
+        .collect();
+    let put = gateway
+        .streams
+        .put_records(&scope(), &name("flights"), entries)
+        .await;
+    let put = put.expect("an answer");
+    assert_eq!(put.failed, 1);
+    for (result, shard) in put.results.iter().zip(stream.map().shards()) {
+        let failed = shard.group.as_ref() == Some(&away_group);
+        assert_eq!(result.is_err(), failed, "{shard:?}");
+        assert!(!matches!(result, Err(EntryError::Throttled(_))));
+    }
+}
+
+#[tokio::test]
+async fn bytes_over_the_budget_are_throttled_and_nothing_is_sent() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    world.create(&servers, "s", 1).await;
+    let options = Options {
+        in_flight_bytes: 8 * 1024,
+        ..Options::default()
+    };
+    let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let put = async |bytes: usize| {
+        let entry = entry_at(0, vec![0; bytes]);
+        gateway
+            .streams
+            .put_record(&scope(), &name("s"), entry, None)
+            .await
+    };
+    assert_eq!(
+        put(9 * 1024).await.expect_err("too much").kind(),
+        Kind::Throttled
+    );
+    put(4 * 1024).await.expect("it fits");
+    put(4 * 1024).await.expect("the budget is free again");
+    let uid = servers[0].store.shards()[0];
+    assert_eq!(servers[0].store.status_now(uid).map(|s| s.next), Some(3));
+}
+
+#[tokio::test]
+async fn a_waiting_reader_is_woken_by_a_put_of_another_process() {
+    let world = World::new();
+    let servers = world.pool(2).await;
+    world.create(&servers, "s", 2).await;
+    let connector = || world.connector(Role::Gateway, "gw-0");
+    let mut reader = world.gateway(Options::default(), connector());
+    let mut writer = world.gateway(Options::default(), connector());
+    reader.place(1, &servers).await;
+    writer.place(1, &servers).await;
+    let stream = reader.streams.get(&scope(), &name("s")).expect("it");
+    let shard = stream
+        .map()
+        .route(millstream_types::HashKey(key_of(1, 2)))
+        .uid;
+    let routed = millstream_rpc::Routed::new(reader.caller.clone());
+    let waiting = task::spawn("wait", async move {
+        routed.wait_past(shard, 1).await;
+        routed.status(shard).await.map(|status| status.next)
+    });
+    let entry = entry_at(key_of(1, 2), "a");
+    let put = writer
+        .streams
+        .put_record(&scope(), &name("s"), entry, None)
+        .await;
+    put.expect("durable");
+    assert_eq!(waiting.await.expect("it ends"), Ok(2));
+}
+
+#[tokio::test]
+async fn a_time_is_found_on_another_server() {
+    let world = World::new();
+    let servers = world.pool(2).await;
+    world.create(&servers, "s", 2).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let entry = entry_at(key_of(1, 2), "a");
+    let put = gateway
+        .streams
+        .put_record(&scope(), &name("s"), entry, None)
+        .await;
+    put.expect("durable");
+    let stream = gateway.streams.get(&scope(), &name("s")).expect("it");
+    let shard = stream.map().shards()[1].uid;
+    let routed = millstream_rpc::Routed::new(gateway.caller.clone());
+    assert_eq!(routed.number_at(shard, Millis(0)).await, Ok(1));
+    assert_eq!(routed.number_at(shard, Millis(u64::MAX)).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_gateway_may_not_make_or_remove_shards() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    let options = Options {
+        repeat_for: Duration::ZERO,
+        ..Options::default()
+    };
+    let guests = Guests {
+        stream: StreamUid(1),
+        home: group(1),
+        created: Millis(0),
+        retention_hours: 24,
+        shards: vec![ShardUid(1)],
+    };
+    for (role, may) in [(Role::Gateway, false), (Role::Shard, true)] {
+        let caller = world.caller(options, world.connector(role, "p-0"));
+        assert!(caller.place(POOL, (1, 0), &placed(&servers)));
+        let peers = RemoteGroups::new(caller);
+        // The first call learns the epoch.
+        let learned = peers.drop_shards(&group(0), StreamUid(9)).await;
+        let opened = peers.open_shards(&group(0), guests.clone()).await;
+        assert_eq!((learned.is_ok(), opened.is_ok()), (may, may), "{role}");
+        assert_eq!(servers[0].store.shards().is_empty(), !may);
+    }
+}
