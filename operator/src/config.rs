@@ -345,4 +345,6 @@ const fn default_settle() -> u64 {
 }
 
 #[cfg(test)]
+mod chart_tests;
+#[cfg(test)]
 mod tests;

@@ -1,15 +1,13 @@
-//! The kept renderings of the chart, read by the programs that they are for.
-//!
-//! `run.py` holds the renderings to the chart; here the operator's own parser reads the configuration
-//! in them.
+//! The kept renderings of the chart, read by the parser that they are for.
 
-use millstream_operator::config::OperatorConfig;
-use millstream_operator::config::pool_class::VolumeRetention;
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
-const DEFAULT: &str = include_str!("golden/default.yaml");
-const EVERYTHING: &str = include_str!("golden/everything.yaml");
+use super::OperatorConfig;
+use super::pool_class::VolumeRetention;
+
+const DEFAULT: &str = include_str!("../../../e2e/charts/golden/default.yaml");
+const EVERYTHING: &str = include_str!("../../../e2e/charts/golden/everything.yaml");
 
 /// The object of this kind and name.
 fn object(rendering: &str, kind: &str, name: &str) -> Value {
