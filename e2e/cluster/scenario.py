@@ -14,7 +14,7 @@ import tempfile
 import time
 
 import load
-from machine import Failed
+from machine import Failed, telling
 from targets import Target
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -88,16 +88,26 @@ class Installation:
                                 check=False, seconds=120)
 
     def trouble(self) -> str:
-        """The newest warnings in both namespaces, and the pods that are not ready."""
+        """Pods, the newest warnings, and the line that matters of each pod that is not ready."""
         lines = []
         for namespace in (SYSTEM, self.streams):
             lines += self.target.kubectl("get", "pods", "-n", namespace, check=False).splitlines()
+            for pod in self.target.get("pods", "-n", namespace)["items"]:
+                if not is_ready(pod):
+                    lines.append(self.last_words(pod))
             events = self.target.kubectl(
                 "get", "events", "-n", namespace, "--field-selector=type=Warning",
                 "--sort-by=.lastTimestamp", "--no-headers",
                 "--output=custom-columns=:involvedObject.name,:reason,:message", check=False)
             lines += events.splitlines()[-5:]
         return "\n".join(lines)
+
+    def last_words(self, pod: dict) -> str:
+        """What a pod's log says of why it is not ready, also of the container before this one."""
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        said = [self.target.kubectl("logs", name, "-n", namespace, "--tail=100", *more, check=False)
+                for more in (("--previous",), ())]
+        return f"  {name} says: {telling(''.join(said).splitlines()) or 'nothing'}"
 
     @contextlib.contextmanager
     def reachable(self):
@@ -200,6 +210,11 @@ class Installation:
             f"{stream}: nothing was acknowledged in a phase: {running.phases.line()}")
         counts = {k: v for k, v in verdict.items() if k != "faults"}
         say(f"history: {counts}")
+
+
+def is_ready(pod: dict) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def run(target: Target, scenarios, prepare=None) -> int:

@@ -16,7 +16,7 @@ import time
 import load
 import scenario
 from machine import Failed, until
-from scenario import STREAMS, Installation, say
+from scenario import STREAMS, Installation, is_ready, say
 from targets import Unsupported, target
 
 SHARDS = 4
@@ -82,11 +82,6 @@ def wait_pods_ready(installation: Installation, component: str, gone: set, secon
         return pods and len(good) == len(pods)
 
     assert until(ready, seconds, pause=0.5), f"the {component} pods did not come back"
-
-
-def is_ready(pod: dict) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def operator_kill(installation: Installation) -> None:
