@@ -27,6 +27,8 @@ pub const LABEL_PART_OF: &str = "app.kubernetes.io/part-of";
 pub const LABEL_POOL: &str = "millstream.dev/pool";
 /// Label of Secrets that hold an access key.
 pub const LABEL_ACCESS_KEY: &str = "millstream.dev/access-key";
+/// Label of the ConfigMaps that hold a placement.
+pub const LABEL_PLACEMENT: &str = "millstream.dev/placement";
 /// Label that Kubernetes itself puts on every namespace.
 pub const LABEL_NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 

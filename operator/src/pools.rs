@@ -2,13 +2,15 @@
 //!
 //! A pool belongs to a namespace, never to a stream: it is made when the first stream of the
 //! namespace names it, and outlives every one of them, since its volumes may hold retained
-//! records. So its objects have no owner reference; [`retire`] says when they go. The functions
-//! here are pure: they know no client and no clock. Start with [`build::objects`].
+//! records. So its objects have no owner reference; [`retire`] says when they go. All but [`keeper`]
+//! is pure and knows no client and no clock. Start with [`build::objects`].
 
 pub mod build;
+pub mod keeper;
 pub mod retire;
 pub mod roll;
 pub mod size;
+pub mod view;
 
 #[cfg(test)]
 mod tests;

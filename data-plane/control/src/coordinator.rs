@@ -49,6 +49,7 @@ pub struct Coordinator {
     term: u64,
     counter: u64,
     started: Duration,
+    settle_within: Duration,
     settled: bool,
     deposed: bool,
     pools: BTreeMap<PoolId, Pool>,
@@ -77,6 +78,7 @@ impl Coordinator {
             term: term.max(persisted.term),
             counter,
             started: now,
+            settle_within: SETTLE,
             settled: false,
             deposed: false,
             pools: found
@@ -89,6 +91,13 @@ impl Coordinator {
             access: None,
             servers: Servers::default(),
         }
+    }
+
+    /// Waits at most this long for servers before it places anything; [`SETTLE`] unless set.
+    #[must_use]
+    pub const fn settle_within(mut self, limit: Duration) -> Self {
+        self.settle_within = limit;
+        self
     }
 
     /// Takes note of `input`, and says what is to be done now.
@@ -167,7 +176,7 @@ impl Coordinator {
             pool.servers()
                 .all(|server| self.servers.has_reported(&server))
         });
-        self.settled = all || now.saturating_sub(self.started) >= SETTLE;
+        self.settled = all || now.saturating_sub(self.started) >= self.settle_within;
     }
 
     /// Asks to persist each placement that has changed, one at a time per pool.

@@ -15,6 +15,13 @@ pub const DELETE: &str = "true";
 /// The value that deletes a pool with retained records in it.
 pub const DELETE_WITH_RECORDS: &str = "with-retained-records";
 
+/// Whether the pool goes with the records that are retained in it: they are deleted first.
+#[must_use]
+pub fn gives_up(annotations: Option<&BTreeMap<String, String>>) -> bool {
+    let asked = annotations.and_then(|all| all.get(ANNOTATION_DELETE_POOL));
+    asked.is_some_and(|value| value == DELETE_WITH_RECORDS)
+}
+
 /// Whether a pool goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -37,15 +44,16 @@ pub fn verdict(
     retained: usize,
 ) -> Verdict {
     let asked = annotations.and_then(|all| all.get(ANNOTATION_DELETE_POOL));
-    let with_records = match asked.map(String::as_str) {
-        Some(DELETE) => false,
-        Some(DELETE_WITH_RECORDS) => true,
-        Some(_) | None => return Verdict::Keep,
-    };
+    if !matches!(
+        asked.map(String::as_str),
+        Some(DELETE | DELETE_WITH_RECORDS)
+    ) {
+        return Verdict::Keep;
+    }
     if streams > 0 {
         return Verdict::StreamsInTheWay(streams);
     }
-    if retained > 0 && !with_records {
+    if retained > 0 {
         return Verdict::RecordsInTheWay(retained);
     }
     Verdict::Delete
@@ -65,7 +73,14 @@ mod tests {
             (Some(asked(DELETE)), 0, 0, Verdict::Delete),
             (Some(asked(DELETE)), 2, 1, Verdict::StreamsInTheWay(2)),
             (Some(asked(DELETE)), 0, 1, Verdict::RecordsInTheWay(1)),
-            (Some(asked(DELETE_WITH_RECORDS)), 0, 1, Verdict::Delete),
+            // the plan has them deleted, and then nothing is in the way
+            (
+                Some(asked(DELETE_WITH_RECORDS)),
+                0,
+                1,
+                Verdict::RecordsInTheWay(1),
+            ),
+            (Some(asked(DELETE_WITH_RECORDS)), 0, 0, Verdict::Delete),
             (
                 Some(asked(DELETE_WITH_RECORDS)),
                 1,
@@ -79,5 +94,7 @@ mod tests {
                 "{annotations:?}"
             );
         }
+        assert!(gives_up(Some(&asked(DELETE_WITH_RECORDS))));
+        assert!(!gives_up(Some(&asked(DELETE))));
     }
 }

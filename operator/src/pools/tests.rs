@@ -109,6 +109,19 @@ fn the_set_says_what_the_class_and_the_operator_want() {
             &container["args"],
             json!(["server", "--role", "shard"]),
         ),
+    ] {
+        assert_eq!(*found, want, "{path}");
+    }
+}
+
+#[test]
+fn the_pods_carry_what_the_class_overrides() {
+    let config = config();
+    let all = json_of(&made(&config, &key(), 3));
+    let set = &all["set"];
+    let pod = &set["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    for (path, found, want) in [
         (
             "zones",
             &pod["topologySpreadConstraints"][0]["whenUnsatisfiable"],

@@ -1,0 +1,178 @@
+//! The admin port: `/healthz` and `/readyz` for anyone, `/metrics` for a bearer token that the API
+//! server knows.
+//!
+//! Both replicas are ready, the leader and the one that waits: readiness says that the process
+//! talks to the API server.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use millstream_clock::task;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+
+/// Most admin connections at once; further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
+/// Longest time to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest life of an admin connection.
+const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Longest time to ask the API server about a token.
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest bearer token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// What the admin port shows.
+#[derive(Clone)]
+pub struct Admin {
+    metrics: Metrics,
+    client: Client,
+    is_ready: Arc<AtomicBool>,
+}
+
+impl Admin {
+    /// An admin port of a process that is not ready yet.
+    #[must_use]
+    pub fn new(metrics: Metrics, client: Client) -> Self {
+        Self {
+            metrics,
+            client,
+            is_ready: Arc::default(),
+        }
+    }
+
+    /// Sets what `/readyz` says.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Release);
+    }
+
+    /// Serves until the process ends.
+    pub async fn serve(self, listener: TcpListener) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accepting an admin connection failed");
+                    task::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                },
+            };
+            let admin = self.clone();
+            // The task ends by itself, at the latest after the connection's longest life.
+            drop(task::spawn("admin-connection", async move {
+                let served = task::timeout(CONNECTION_LIFE, admin.connection(stream));
+                if served.await.is_err() {
+                    tracing::debug!("an admin connection was open for too long");
+                }
+                drop(slot);
+            }));
+        }
+    }
+
+    async fn connection(self, stream: TcpStream) {
+        let service = service_fn(move |request: Request<Incoming>| {
+            let admin = self.clone();
+            async move {
+                let (head, _) = request.into_parts();
+                let answer = admin.answer(&head.method, head.uri.path(), &head.headers);
+                Ok::<_, Infallible>(answer.await)
+            }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "an admin connection ended early");
+        }
+    }
+
+    async fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        if method != Method::GET && method != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+        }
+        match path {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.is_ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/metrics" if self.knows(headers).await => {
+                let mut response = text(StatusCode::OK, self.metrics.text());
+                let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                let form = header::HeaderValue::from_static(form);
+                response.headers_mut().insert(header::CONTENT_TYPE, form);
+                response
+            },
+            "/metrics" => text(StatusCode::UNAUTHORIZED, "send a bearer token\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /readyz and /metrics\n",
+            ),
+        }
+    }
+
+    /// Whether the bearer token is one of the cluster's.
+    async fn knows(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION);
+        let token = value
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.strip_prefix("Bearer "))
+            .filter(|token| token.len() <= TOKEN_BYTES_MAX);
+        let Some(token) = token else {
+            return false;
+        };
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                ..TokenReviewSpec::default()
+            },
+            ..TokenReview::default()
+        };
+        let reviews: Api<TokenReview> = Api::all(self.client.clone());
+        let options = PostParams::default();
+        let answer = task::timeout(REVIEW_TIMEOUT, reviews.create(&options, &review)).await;
+        match answer {
+            Ok(Ok(review)) => review
+                .status
+                .is_some_and(|status| status.authenticated == Some(true)),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a scraper's token could not be reviewed");
+                false
+            },
+            Err(_) => false,
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}

@@ -1,0 +1,85 @@
+//! Writing objects: server-side apply with one field manager, and deletion.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::names::FIELD_MANAGER;
+
+/// Applies an object that the operator alone makes: other managers lose the fields that it names.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn apply<K>(client: &Client, object: &K) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
+    let options = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch(&object.name_any(), &options, &Patch::Apply(object))
+        .await
+}
+
+/// Deletes an object; one that is gone is deleted. With a UID only the object of that UID.
+///
+/// # Errors
+/// When the API server refuses; a 409 says that the object has another UID now.
+pub async fn delete<K>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: Option<&str>,
+) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let options = DeleteParams {
+        preconditions: uid.map(|uid| Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::background()
+    };
+    match api.delete(name, &options).await {
+        Err(error) if code(&error) != Some(404) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The HTTP status that the API server answered with.
+#[must_use]
+pub fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// A stable word for an error of the API server, for metrics.
+#[must_use]
+pub fn reason(error: &kube::Error) -> &'static str {
+    match code(error) {
+        Some(403) => "Forbidden",
+        Some(404) => "NotFound",
+        Some(409) => "Conflict",
+        Some(410) => "Expired",
+        Some(422) => "Invalid",
+        Some(429) => "TooManyRequests",
+        Some(500..) => "ServerError",
+        Some(_) => "Refused",
+        None => "Unreachable",
+    }
+}

@@ -1,0 +1,87 @@
+//! What the loops of a leading operator share.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder};
+use millstream_clock::Clock;
+use millstream_crds::data_stream::DataStreamResource;
+use parking_lot::Mutex;
+
+use crate::config::OperatorConfig;
+use crate::contract::station::Station;
+use crate::metrics::Metrics;
+use crate::plan::Plan;
+use crate::pulse::Pulse;
+use crate::watched::Watched;
+
+/// Most characters of an Event's note.
+const NOTE_CHARS_MAX: usize = 1_000;
+
+/// What the loops of a leading operator share.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The configuration.
+    pub config: Arc<OperatorConfig>,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Where Events go.
+    pub recorder: Recorder,
+    /// Where servers attach.
+    pub station: Station,
+    /// The streams' objects.
+    pub streams: Watched<DataStreamResource>,
+    /// The pools' sets.
+    pub sets: Watched<StatefulSet>,
+    /// The pools' pods.
+    pub pods: Watched<Pod>,
+    /// The access keys.
+    pub secrets: Watched<Secret>,
+    /// The namespaces.
+    pub namespaces: Watched<Namespace>,
+    /// The certificates that everybody trusts, PEM.
+    pub bundle: Mutex<String>,
+    /// Something that is watched or reported has changed.
+    pub changed: Pulse,
+    /// There is a new plan, or news of a stream.
+    pub planned: Pulse,
+    /// What is wanted.
+    pub plan: Mutex<Arc<Plan>>,
+}
+
+impl Context {
+    /// What is wanted, as of now.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.lock())
+    }
+
+    /// Tells people about `object`. An Event that cannot be written is only logged.
+    pub async fn tell<K>(&self, object: &K, is_warning: bool, reason: &str, note: &str)
+    where
+        K: kube::Resource<DynamicType = ()>,
+    {
+        let event = Event {
+            type_: if is_warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(NOTE_CHARS_MAX).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let published = self.recorder.publish(&event, &object.object_ref(&())).await;
+        if let Err(error) = published {
+            tracing::warn!(reason, note, %error, "an event was not written");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The control contract, answered: who attaches goes to the station, who asks for a certificate is
+//! looked at, and what SDK clients want becomes objects.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use kube::Client;
+use millstream_control::attach::{Contract, PodIdentity, Session, SignError, Standby};
+use millstream_control::{CreateStreamError, DeleteStreamError, Identity, StreamSpec};
+use millstream_types::{AccountId, Scope, StreamName};
+use parking_lot::RwLock;
+
+use super::api_streams::ApiStreams;
+use super::keys::KeyKeeper;
+use super::review::check_pod;
+use crate::config::OperatorConfig;
+use crate::context::Context;
+
+/// What this replica answers with: a standby until it leads.
+#[derive(Clone)]
+pub struct Operator(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    config: Arc<OperatorConfig>,
+    namespace: String,
+    keys: KeyKeeper,
+    leading: RwLock<Option<Arc<Context>>>,
+    creating: tokio::sync::Mutex<()>,
+}
+
+impl Operator {
+    /// A standby.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        config: Arc<OperatorConfig>,
+        namespace: String,
+        keys: KeyKeeper,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            client,
+            config,
+            namespace,
+            keys,
+            leading: RwLock::new(None),
+            creating: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// This replica leads from now on, until it ends.
+    pub fn lead(&self, context: Arc<Context>) {
+        *self.0.leading.write() = Some(context);
+    }
+
+    fn context(&self) -> Option<Arc<Context>> {
+        self.0.leading.read().clone()
+    }
+
+    /// The objects of the account, if it is one of a watched namespace.
+    fn streams_of(&self, account: &AccountId) -> Option<ApiStreams> {
+        let context = self.context()?;
+        let plan = context.plan();
+        let mut accounts = plan.accounts.iter();
+        let (namespace, _) = accounts.find(|(_, own)| own.own() == Some(account))?;
+        Some(ApiStreams::new(self.0.client.clone(), namespace))
+    }
+
+    async fn check_and_sign(
+        &self,
+        pod: &PodIdentity,
+        identity: &Identity,
+        request_pem: &str,
+    ) -> Result<String, SignError> {
+        let inner = &self.0;
+        check_pod(
+            &inner.client,
+            &inner.config,
+            &inner.namespace,
+            pod,
+            identity,
+        )
+        .await?;
+        let signed = inner.keys.sign(request_pem, identity);
+        signed.map_err(|error| SignError::Refused(error.to_string()))
+    }
+
+    async fn create(&self, scope: &Scope, spec: StreamSpec) -> Result<(), CreateStreamError> {
+        let Some(streams) = self.streams_of(&scope.account) else {
+            tracing::warn!(account = %scope.account, "CreateStream for an account without a namespace");
+            return Err(CreateStreamError::Internal);
+        };
+        // One at a time: of two at once, the second finds the first one's object.
+        let turn = self.0.creating.lock().await;
+        let created = streams.create(scope, spec).await;
+        drop(turn);
+        created
+    }
+
+    async fn delete(&self, scope: &Scope, name: &StreamName) -> Result<(), DeleteStreamError> {
+        match self.streams_of(&scope.account) {
+            Some(streams) => streams.delete(scope, name).await,
+            None => Err(DeleteStreamError::Internal),
+        }
+    }
+}
+
+impl Contract for Operator {
+    fn leads(&self) -> bool {
+        self.0.leading.read().is_some()
+    }
+
+    fn attach(&self, session: Session) -> BoxFuture<'_, Result<(), Standby>> {
+        Box::pin(async move {
+            let context = self.context().ok_or(Standby)?;
+            context.station.attach(session);
+            Ok(())
+        })
+    }
+
+    fn sign<'a>(
+        &'a self,
+        pod: &'a PodIdentity,
+        identity: &'a Identity,
+        request_pem: &'a str,
+    ) -> BoxFuture<'a, Result<String, SignError>> {
+        Box::pin(self.check_and_sign(pod, identity, request_pem))
+    }
+
+    fn create_stream<'a>(
+        &'a self,
+        scope: &'a Scope,
+        spec: StreamSpec,
+    ) -> BoxFuture<'a, Result<(), CreateStreamError>> {
+        Box::pin(self.create(scope, spec))
+    }
+
+    fn delete_stream<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a StreamName,
+    ) -> BoxFuture<'a, Result<(), DeleteStreamError>> {
+        Box::pin(self.delete(scope, name))
+    }
+}

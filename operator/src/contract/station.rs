@@ -1,0 +1,289 @@
+//! Where servers attach: the coordinator with its effects carried out.
+//!
+//! What the coordinator wants sent goes out at once; what it wants written goes to one writer, and
+//! is sent only after that. When another leader is met, [`Station::deposed`] returns and the
+//! process ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_clock::{Clock, task};
+use millstream_control::attach::Session;
+use millstream_control::coordinator::{Coordinator, Effect, Input, StreamFacts};
+use millstream_control::{DesiredState, Identity, ObservedState, Placement, PoolId, Role};
+use millstream_types::{GroupId, StreamUid};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use super::placements::{Placements, WriteError};
+use crate::metrics::{Metrics, RoleLabel};
+use crate::pulse::Pulse;
+
+/// Placements that wait to be written: one per pool at a time, so many pools.
+const WRITES_MAX: usize = 4_096;
+/// How often the coordinator is told that time has passed.
+const TICK: Duration = Duration::from_millis(500);
+/// After how many idle ticks everybody looks again: what is away for long enough counts as away.
+const TICKS_A_LOOK: u32 = 6;
+
+/// The coordinator of this leader. Clones share it.
+#[derive(Clone)]
+pub struct Station(Arc<Inner>);
+
+struct Inner {
+    term: u64,
+    coordinator: Mutex<Coordinator>,
+    sessions: Mutex<BTreeMap<Identity, Seat>>,
+    writes: mpsc::Sender<Placement>,
+    placements: tokio::sync::Mutex<Placements>,
+    latest: Mutex<BTreeMap<PoolId, Placement>>,
+    deposed: watch::Sender<bool>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    changed: Pulse,
+}
+
+/// Where a server's desired state goes.
+struct Seat {
+    session: u64,
+    desired: watch::Sender<Option<Arc<DesiredState>>>,
+}
+
+/// What the writer takes: give it to [`Station::write`].
+pub struct Writes(mpsc::Receiver<Placement>);
+
+impl Station {
+    /// The station of a leader of `term` that found these placements. `changed` beats when what is
+    /// known of a stream or a server may be different.
+    #[must_use]
+    pub fn new(
+        term: u64,
+        settle_within: Duration,
+        found: (Placements, Vec<Placement>),
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        changed: Pulse,
+    ) -> (Self, Writes) {
+        let (placements, found) = found;
+        let (writes, written) = mpsc::channel(WRITES_MAX);
+        let latest = found.iter().map(|p| (p.pool.clone(), p.clone())).collect();
+        let coordinator =
+            Coordinator::new(term, found, clock.monotonic()).settle_within(settle_within);
+        let station = Self(Arc::new(Inner {
+            term,
+            coordinator: Mutex::new(coordinator),
+            sessions: Mutex::default(),
+            writes,
+            placements: tokio::sync::Mutex::new(placements),
+            latest: Mutex::new(latest),
+            deposed: watch::Sender::new(false),
+            clock,
+            metrics,
+            changed,
+        }));
+        (station, Writes(written))
+    }
+
+    /// Takes note of `input` and does what follows from it.
+    pub fn handle(&self, input: Input) {
+        let now = self.0.clock.monotonic();
+        let effects = self.0.coordinator.lock().handle(now, input);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::PersistPlacement(placement) => {
+                let (pool, version) = (placement.pool.clone(), placement.version);
+                self.0.latest.lock().insert(pool.clone(), placement.clone());
+                if self.0.writes.try_send(placement).is_err() {
+                    tracing::warn!(%pool, "too many placements wait to be written; it is retried");
+                    self.handle(Input::PersistFailed { pool, version });
+                }
+            },
+            Effect::Send { to, session, state } => {
+                let sessions = self.0.sessions.lock();
+                if let Some(seat) = sessions.get(&to).filter(|seat| seat.session == session) {
+                    seat.desired.send_replace(Some(state));
+                }
+            },
+            Effect::StepDown { seen } => {
+                tracing::error!(%seen, "a server goes by a later leader; this one ends");
+                self.0.deposed.send_replace(true);
+            },
+        }
+    }
+
+    /// Writes placements and lets time pass, until the station is deposed.
+    pub async fn write(&self, writes: Writes) {
+        let Writes(mut writes) = writes;
+        let mut ticks = 0_u32;
+        loop {
+            let Ok(placement) = task::timeout(TICK, writes.recv()).await else {
+                self.handle(Input::Tick);
+                ticks = (ticks + 1) % TICKS_A_LOOK;
+                if ticks == 0 {
+                    self.0.changed.beat();
+                }
+                continue;
+            };
+            let Some(placement) = placement else {
+                return;
+            };
+            let (pool, version) = (placement.pool.clone(), placement.version);
+            let written = self.0.placements.lock().await.write(&placement).await;
+            match written {
+                Ok(()) => self.handle(Input::PlacementPersisted { pool, version }),
+                Err(WriteError::Deposed(by)) => {
+                    tracing::error!(%pool, %by, "another leader has written; this one ends");
+                    self.0.deposed.send_replace(true);
+                    return;
+                },
+                Err(error) => {
+                    tracing::warn!(%pool, %version, %error, "a placement was not written");
+                    self.handle(Input::PersistFailed { pool, version });
+                },
+            }
+            self.0.changed.beat();
+        }
+    }
+
+    /// Returns when another leader was met.
+    pub async fn deposed(&self) {
+        let mut deposed = self.0.deposed.subscribe();
+        // The sender lives as long as the station.
+        drop(deposed.wait_for(|is| *is).await);
+    }
+
+    /// A server has attached.
+    pub fn attach(&self, session: Session) {
+        let Session {
+            id,
+            server,
+            observed,
+            desired,
+        } = session;
+        tracing::info!(%server, session = id, "a server has attached");
+        self.0.sessions.lock().insert(
+            server.clone(),
+            Seat {
+                session: id,
+                desired,
+            },
+        );
+        self.handle(Input::Attached {
+            server: server.clone(),
+            session: id,
+        });
+        self.count_servers();
+        let station = self.clone();
+        // It ends with the session.
+        drop(task::spawn("station-session", async move {
+            station.follow(server, id, observed).await;
+        }));
+    }
+
+    async fn follow(
+        &self,
+        server: Identity,
+        session: u64,
+        mut observed: mpsc::Receiver<ObservedState>,
+    ) {
+        let mut last: Option<Arc<ObservedState>> = None;
+        while let Some(state) = observed.recv().await {
+            let state = Arc::new(state);
+            let is_news = last.as_ref().is_none_or(|last| differs(last, &state));
+            last = Some(Arc::clone(&state));
+            self.handle(Input::Observed { session, state });
+            if is_news {
+                self.0.changed.beat();
+            }
+        }
+        tracing::info!(%server, session, "a server has gone");
+        self.handle(Input::Detached {
+            server: server.clone(),
+            session,
+        });
+        let mut sessions = self.0.sessions.lock();
+        if sessions
+            .get(&server)
+            .is_some_and(|seat| seat.session == session)
+        {
+            sessions.remove(&server);
+        }
+        drop(sessions);
+        self.count_servers();
+        self.0.changed.beat();
+    }
+
+    fn count_servers(&self) {
+        let sessions = self.0.sessions.lock();
+        for role in [Role::Gateway, Role::Shard] {
+            let count = sessions
+                .keys()
+                .filter(|server| server.role() == role)
+                .count();
+            let label = RoleLabel {
+                role: role.as_str(),
+            };
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.0.metrics.servers.get_or_create(&label).set(count);
+        }
+    }
+
+    /// The leader's term.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.0.term
+    }
+
+    /// What is known of a stream.
+    #[must_use]
+    pub fn stream(&self, uid: StreamUid) -> StreamFacts {
+        let now = self.0.clock.monotonic();
+        self.0.coordinator.lock().stream(uid, now)
+    }
+
+    /// The placements as they are or are being written: the homes of all streams, orphans too.
+    #[must_use]
+    pub fn placements(&self) -> Vec<Placement> {
+        self.0.latest.lock().values().cloned().collect()
+    }
+
+    /// Whether the leader has heard from every server, or has waited long enough.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.0.coordinator.lock().is_settled()
+    }
+
+    /// Whether the server of a group is attached, holds it, and does its work.
+    #[must_use]
+    pub fn serves(&self, group: &GroupId) -> bool {
+        let coordinator = self.0.coordinator.lock();
+        let Some(server) = coordinator.server_of(group) else {
+            return false;
+        };
+        coordinator.server(&server).is_some_and(|facts| {
+            let held = facts.observed.and_then(|observed| observed.group.clone());
+            facts.ready && held.as_ref() == Some(group)
+        })
+    }
+
+    /// Forgets a pool whose objects were deleted.
+    pub async fn forget_pool(&self, pool: &PoolId) {
+        self.0.placements.lock().await.forget(pool);
+        self.0.latest.lock().remove(pool);
+    }
+}
+
+/// Whether anything but a counter differs.
+fn differs(old: &ObservedState, new: &ObservedState) -> bool {
+    let plain = |state: &ObservedState| ObservedState {
+        counters: millstream_control::Counters::default(),
+        ..state.clone()
+    };
+    plain(old) != plain(new)
+}

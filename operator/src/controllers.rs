@@ -1,0 +1,3 @@
+//! The controllers, one folder per kind.
+
+pub mod data_stream;

@@ -1,0 +1,216 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use millstream_crds::DataStreamStatus;
+
+use super::*;
+
+const UID: &str = "6f0c0a2e-4a0a-4f3e-9a54-0a1b2c3d4e5f";
+const UID_DIGITS: &str = "6f0c0a2e4a0a4f3e9a540a1b2c3d4e5f";
+const ORPHAN: &str = "000000000000000000000000000000aa";
+
+fn object(name: &str, change: impl FnOnce(&mut DataStreamResource)) -> DataStreamResource {
+    let mut object = DataStreamResource::new(name, DataStreamSpec::default());
+    object.metadata.namespace = Some("team".to_owned());
+    object.metadata.uid = Some(UID.to_owned());
+    object.metadata.generation = Some(3);
+    object.metadata.creation_timestamp = Timestamp::from_second(100).ok().map(Time);
+    change(&mut object);
+    object
+}
+
+/// The surroundings of an object, to be changed by a test.
+struct World {
+    account: Account,
+    siblings: Vec<Claim>,
+    homes: BTreeMap<StreamUid, HomeView>,
+    classes: BTreeMap<String, PoolClass>,
+    open_shards: Option<u32>,
+    region: Region,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut small = PoolClass::default();
+        small.pods.max = 1;
+        small.shards_per_pod = 10;
+        Self {
+            account: Account::Own("000000000001".parse().expect("an account")),
+            siblings: Vec::new(),
+            homes: BTreeMap::new(),
+            classes: BTreeMap::from([("default".to_owned(), small)]),
+            open_shards: None,
+            region: "eu-west-1".parse().expect("a region"),
+        }
+    }
+
+    fn with_orphan(mut self, name: &str) -> Self {
+        let home = HomeView {
+            pool: "default".to_owned(),
+            name: name.parse().expect("a name"),
+            scope: Scope {
+                account: "000000000001".parse().expect("an account"),
+                region: self.region.clone(),
+            },
+        };
+        self.homes.insert(ORPHAN.parse().expect("an id"), home);
+        self
+    }
+
+    fn judge(&self, object: &DataStreamResource) -> Result<ValidatedDataStream, Refusal> {
+        let mut siblings = self.siblings.clone();
+        siblings.push(Claim::of(object));
+        validate(&Dereferenced {
+            object,
+            account: Some(&self.account),
+            region: self.region.clone(),
+            siblings: &siblings,
+            homes: &self.homes,
+            classes: &self.classes,
+            open_shards: self.open_shards,
+        })
+    }
+
+    fn reason(&self, object: &DataStreamResource) -> Option<Reason> {
+        self.judge(object).err().map(|refusal| refusal.reason)
+    }
+}
+
+fn other(name: &str, created: i64, shards: i32) -> Claim {
+    let other = object(name, |o| {
+        o.metadata.creation_timestamp = Timestamp::from_second(created).ok().map(Time);
+        o.metadata.uid = Some("00000000-0000-0000-0000-000000000001".to_owned());
+        o.spec.stream_name = Some("theirs".to_owned());
+        o.spec.shard_count = Some(shards);
+    });
+    Claim::of(&other)
+}
+
+#[test]
+fn a_stream_has_the_id_of_its_object_and_everything_of_its_spec() {
+    let object = object("flights", |o| {
+        o.spec.stream_name = Some("Flights_EU".to_owned());
+        o.spec.shard_count = Some(4);
+        o.spec.retention_period_hours = 48;
+    });
+    let stream = World::new().judge(&object).expect("valid");
+    assert_eq!(stream.uid.to_string(), UID_DIGITS);
+    assert_eq!(stream.spec.name.as_str(), "Flights_EU");
+    assert_eq!(stream.spec.shard_count, Some(4));
+    assert_eq!(stream.spec.retention_hours, 48);
+    assert_eq!(stream.scope.account.as_str(), "000000000001");
+    assert_eq!(stream.pool, PoolKey::new("team", "default"));
+    assert_eq!(stream.generation, 3);
+}
+
+#[test]
+fn the_id_that_a_stream_has_goes_before_what_its_spec_says_now() {
+    let adopting = object("a", |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()));
+    assert_eq!(stream_uid(&adopting).expect("an id").to_string(), ORPHAN);
+    let had = object("a", |o| {
+        o.status = Some(DataStreamStatus {
+            stream_id: Some(ORPHAN.to_owned()),
+            ..DataStreamStatus::default()
+        });
+    });
+    assert_eq!(stream_uid(&had).expect("an id").to_string(), ORPHAN);
+}
+
+#[test]
+fn each_refusal_has_its_reason() {
+    let plain = object("a", |_| {});
+    let mut taken = World::new();
+    taken.account = Account::Taken {
+        account: "000000000001".parse().expect("an account"),
+        by: "older".to_owned(),
+    };
+    assert_eq!(taken.reason(&plain), Some(Reason::AccountTaken));
+    for (change, want) in [
+        (
+            (|o: &mut DataStreamResource| o.spec.shard_count = Some(0)) as fn(&mut _),
+            Reason::SpecInvalid,
+        ),
+        (|o| o.spec.pool = "fast".to_owned(), Reason::PoolUnknown),
+        (|o| o.spec.shard_count = Some(11), Reason::PoolFull),
+        (
+            |o| o.spec.stream_mode = StreamMode::OnDemand,
+            Reason::NotServed,
+        ),
+        (
+            |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()),
+            Reason::OrphanUnknown,
+        ),
+    ] {
+        assert_eq!(World::new().reason(&object("a", change)), Some(want));
+    }
+    let mut grown = World::new();
+    grown.open_shards = Some(2);
+    let four = object("a", |o| o.spec.shard_count = Some(4));
+    let refusal = grown.judge(&four).expect_err("refused");
+    assert_eq!(refusal.reason, Reason::NotServed);
+    assert!(
+        refusal.message.contains("set it to 2"),
+        "{}",
+        refusal.message
+    );
+}
+
+#[test]
+fn of_two_with_one_name_the_older_has_it() {
+    let mine = object("a", |o| o.spec.stream_name = Some("theirs".to_owned()));
+    let mut world = World::new();
+    world.siblings = vec![other("b", 99, 1)];
+    assert_eq!(world.reason(&mine), Some(Reason::StreamNameTaken));
+    world.siblings = vec![other("b", 101, 1)];
+    assert_eq!(world.reason(&mine), None);
+    // of one second, the name decides, so that not both stall
+    world.siblings = vec![other("b", 100, 1)];
+    assert_eq!(world.reason(&mine), None);
+}
+
+#[test]
+fn older_streams_take_the_room_of_a_pool_first() {
+    let mine = object("a", |o| o.spec.shard_count = Some(4));
+    let mut world = World::new();
+    world.siblings = vec![other("b", 1, 7)];
+    assert_eq!(world.reason(&mine), Some(Reason::PoolFull));
+    world.siblings = vec![other("b", 999, 7)];
+    assert_eq!(world.reason(&mine), None);
+}
+
+#[test]
+fn an_orphan_is_adopted_or_given_up_by_word() {
+    let world = World::new().with_orphan("a");
+    let refusal = world.judge(&object("a", |_| {})).expect_err("stalled");
+    assert_eq!(refusal.reason, Reason::OrphanExists);
+    assert!(refusal.message.contains(ORPHAN), "{}", refusal.message);
+    let adopting = object("a", |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()));
+    let adopted = world.judge(&adopting).expect("adopted");
+    assert_eq!(adopted.uid.to_string(), ORPHAN);
+    let empty = object("a", |o| {
+        let on = (annotations::START_EMPTY.to_owned(), "true".to_owned());
+        o.metadata.annotations = Some(BTreeMap::from([on]));
+    });
+    assert_eq!(
+        world.judge(&empty).expect("empty").uid.to_string(),
+        UID_DIGITS
+    );
+    // another name's orphan is nobody's business, and cannot be adopted under this one
+    assert_eq!(
+        World::new().with_orphan("b").reason(&object("a", |_| {})),
+        None
+    );
+    assert_eq!(
+        World::new().with_orphan("b").reason(&adopting),
+        Some(Reason::OrphanUnknown)
+    );
+}
+
+#[test]
+fn records_that_an_object_has_are_no_orphan() {
+    let mut world = World::new().with_orphan("a");
+    let mut claim = other("b", 1, 1);
+    claim.stream = ORPHAN.parse().ok();
+    world.siblings = vec![claim];
+    assert_eq!(world.reason(&object("a", |_| {})), None);
+    let thief = object("a", |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()));
+    assert_eq!(world.reason(&thief), Some(Reason::OrphanUnknown));
+}

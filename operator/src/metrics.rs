@@ -1,0 +1,189 @@
+//! The operator's own metrics. Every name starts with `millstream_operator_`.
+//!
+//! | metric | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `reconcile_seconds` | histogram | `kind` | one reconcile, from start to end |
+//! | `reconcile_errors_total` | counter | `kind`, `reason` | reconciles that failed and are repeated |
+//! | `queue` | gauge | `kind` | reconciles under way |
+//! | `api_requests_total` | counter | `method`, `code` | calls to the API server; code 0: no answer |
+//! | `pool_restarts_total` | counter | | pods deleted so that they come back with a new template |
+//! | `access_keys` | gauge | | keys that gateways were sent |
+//! | `servers` | gauge | `role` | servers that are attached |
+//! | `streams` | gauge | | streams that are wanted |
+//! | `leader` | gauge | | 1 on the replica that leads |
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds of the reconcile buckets, in seconds.
+const RECONCILE_BUCKETS_SECONDS: [f64; 11] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// What is reconciled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// `DataStream` or `Pool`.
+    pub kind: &'static str,
+}
+
+/// What failed, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    /// `DataStream` or `Pool`.
+    pub kind: &'static str,
+    /// The error's stable word.
+    pub reason: &'static str,
+}
+
+/// A call to the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// The HTTP method.
+    pub method: String,
+    /// The HTTP status; 0 when there was no answer.
+    pub code: u16,
+}
+
+/// A server's role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RoleLabel {
+    /// `gateway` or `shard`.
+    pub role: &'static str,
+}
+
+fn reconcile_histogram() -> Histogram {
+    Histogram::new(RECONCILE_BUCKETS_SECONDS)
+}
+
+/// All of them. Clones share the values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Reconciles.
+    pub reconciles: Family<KindLabel, Histogram, fn() -> Histogram>,
+    /// Reconciles that failed.
+    pub errors: Family<ErrorLabels, Counter>,
+    /// Reconciles under way.
+    pub queue: Family<KindLabel, Gauge>,
+    /// Calls to the API server.
+    pub calls: Family<CallLabels, Counter>,
+    /// Pods that were rolled.
+    pub restarts: Counter,
+    /// Access keys in use.
+    pub access_keys: Gauge,
+    /// Attached servers.
+    pub servers: Family<RoleLabel, Gauge>,
+    /// Wanted streams.
+    pub streams: Gauge,
+    /// Whether this replica leads.
+    pub leader: Gauge,
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics that count from zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let metrics = Self {
+            reconciles: Family::new_with_constructor(reconcile_histogram),
+            errors: Family::default(),
+            queue: Family::default(),
+            calls: Family::default(),
+            restarts: Counter::default(),
+            access_keys: Gauge::default(),
+            servers: Family::default(),
+            streams: Gauge::default(),
+            leader: Gauge::default(),
+            registry: Arc::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let mut all = self.registry.lock();
+        let all = all.sub_registry_with_prefix("millstream_operator");
+        all.register(
+            "reconcile_seconds",
+            "One reconcile",
+            self.reconciles.clone(),
+        );
+        all.register("reconcile_errors", "Failed reconciles", self.errors.clone());
+        all.register("queue", "Reconciles under way", self.queue.clone());
+        all.register(
+            "api_requests",
+            "Calls to the API server",
+            self.calls.clone(),
+        );
+        all.register("pool_restarts", "Pods rolled", self.restarts.clone());
+        all.register(
+            "access_keys",
+            "Access keys in use",
+            self.access_keys.clone(),
+        );
+        all.register("servers", "Attached servers", self.servers.clone());
+        all.register("streams", "Wanted streams", self.streams.clone());
+        all.register("leader", "Whether this replica leads", self.leader.clone());
+    }
+
+    /// What a scraper reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock()).expect("a String takes everything");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_table_is_shown_and_every_shown_one_is_in_the_table() {
+        let metrics = Metrics::new();
+        let kind = KindLabel { kind: "Pool" };
+        metrics.reconciles.get_or_create(&kind).observe(0.2);
+        metrics.queue.get_or_create(&kind).inc();
+        let error = ErrorLabels {
+            kind: "Pool",
+            reason: "Conflict",
+        };
+        metrics.errors.get_or_create(&error).inc();
+        let call = CallLabels {
+            method: "GET".to_owned(),
+            code: 200,
+        };
+        metrics.calls.get_or_create(&call).inc();
+        metrics
+            .servers
+            .get_or_create(&RoleLabel { role: "shard" })
+            .inc();
+        let text = metrics.text();
+        let table = include_str!("metrics.rs");
+        let listed: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
+            .collect();
+        assert_eq!(listed.len(), 9);
+        for name in &listed {
+            let shown = format!("millstream_operator_{name}");
+            assert!(text.contains(&shown), "{shown} in {text}");
+        }
+        assert_eq!(text.matches("# TYPE").count(), listed.len());
+    }
+}

@@ -1,0 +1,315 @@
+//! From everything that is watched to what is wanted: accounts, streams, pools.
+//!
+//! Pure, and made anew from the whole at each change: nothing is remembered but the last good form
+//! of each stream, so that a bad edit never takes a stream away. Start with [`Plan::make`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use millstream_control::coordinator::WantedStream;
+use millstream_control::{PoolId, StreamSpec, Version};
+use millstream_crds::annotations;
+use millstream_crds::data_stream::DataStreamResource;
+use millstream_types::{Scope, StreamUid};
+
+use crate::accounts::Account;
+use crate::config::OperatorConfig;
+use crate::controllers::data_stream::validate::{
+    self, Claim, Dereferenced, HomeView, Refusal, ValidatedDataStream,
+};
+use crate::names::PoolKey;
+
+/// A generation of an object takes this many bits of a version, what is older takes the rest.
+const GENERATION_BITS: u32 = 20;
+
+/// All that a plan depends on.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// The configuration.
+    pub config: &'a OperatorConfig,
+    /// The account of each namespace.
+    pub accounts: BTreeMap<String, Account>,
+    /// Every object.
+    pub objects: Vec<Arc<DataStreamResource>>,
+    /// The streams that pools hold, by namespace.
+    pub homes: BTreeMap<String, BTreeMap<StreamUid, HomeView>>,
+    /// Open shards of the streams that were reported.
+    pub open_shards: BTreeMap<StreamUid, u32>,
+    /// Pools that go with the records that are retained in them.
+    pub given_up: BTreeSet<PoolKey>,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The account of each namespace.
+    pub accounts: BTreeMap<String, Account>,
+    /// Every stream that is wanted or should go, by id.
+    pub streams: BTreeMap<StreamUid, WantedStream>,
+    /// The verdict over each object, by namespace and name.
+    pub verdicts: BTreeMap<(String, String), Verdict>,
+    /// The pools that objects name.
+    pub pools: BTreeMap<PoolKey, PoolDemand>,
+}
+
+/// What was made of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The generation that was looked at.
+    pub generation: i64,
+    /// The stream, or why there is none.
+    pub outcome: Result<ValidatedDataStream, Refusal>,
+}
+
+/// What a pool is asked to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolDemand {
+    /// Its shards.
+    pub shards: u64,
+    /// The objects that name it.
+    pub objects: BTreeSet<String>,
+    /// Streams that it holds and that no object stands for.
+    pub retained: usize,
+    /// The objects that ask for a rolling restart.
+    pub restarts: BTreeSet<String>,
+    /// Whether every object that names it is paused.
+    pub is_paused: bool,
+}
+
+impl Plan {
+    /// The plan for `snapshot`; `before` gives the last good form of each stream.
+    #[must_use]
+    pub fn make(snapshot: &Snapshot<'_>, before: &Self) -> Self {
+        let mut claims: BTreeMap<&str, Vec<Claim>> = BTreeMap::new();
+        for object in &snapshot.objects {
+            let claim = Claim::of(object);
+            claims.entry(namespace(object)).or_default().push(claim);
+        }
+        let mut plan = Self {
+            accounts: snapshot.accounts.clone(),
+            ..Self::default()
+        };
+        let none = BTreeMap::new();
+        for object in &snapshot.objects {
+            let homes = snapshot.homes.get(namespace(object)).unwrap_or(&none);
+            let own = Claim::of(object);
+            let verdict = validate::validate(&Dereferenced {
+                object,
+                account: snapshot.accounts.get(namespace(object)),
+                region: snapshot.config.region(),
+                siblings: claims.get(namespace(object)).map_or(&[], Vec::as_slice),
+                homes,
+                classes: &snapshot.config.pool_classes,
+                open_shards: own
+                    .stream
+                    .and_then(|uid| snapshot.open_shards.get(&uid).copied()),
+            });
+            if let Some(wanted) = wanted(object, &verdict, homes, snapshot, before) {
+                // An older object's claim on one id goes first: it is the only one that is valid.
+                plan.streams.entry(wanted.uid).or_insert(wanted);
+            }
+            plan.demand(object, &verdict, &own);
+            let key = (namespace(object).to_owned(), own.object_name);
+            let verdict = Verdict {
+                generation: object.metadata.generation.unwrap_or_default(),
+                outcome: verdict,
+            };
+            plan.verdicts.insert(key, verdict);
+        }
+        plan.count_retained(snapshot, &claims);
+        plan
+    }
+
+    /// Counts the streams that no object stands for, and has those of given-up pools deleted.
+    fn count_retained(&mut self, snapshot: &Snapshot<'_>, claims: &BTreeMap<&str, Vec<Claim>>) {
+        for (namespace, homes) in &snapshot.homes {
+            let claims = claims
+                .get(namespace.as_str())
+                .map_or(&[][..], Vec::as_slice);
+            for (uid, home) in homes {
+                if claims.iter().any(|claim| claim.stream == Some(*uid)) {
+                    continue;
+                }
+                let key = PoolKey::new(namespace.clone(), home.pool.clone());
+                if snapshot.given_up.contains(&key) {
+                    let gone = WantedStream {
+                        uid: *uid,
+                        scope: home.scope.clone(),
+                        pool: pool_id(&key),
+                        spec: StreamSpec::new(home.name.clone()),
+                        version: Version(0),
+                        delete: true,
+                    };
+                    self.streams.entry(*uid).or_insert(gone);
+                }
+                self.pools.entry(key).or_default().retained += 1;
+            }
+        }
+    }
+
+    /// Notes what the object asks of its pool. A pool is never made for an object that is refused.
+    fn demand(
+        &mut self,
+        object: &DataStreamResource,
+        verdict: &Result<ValidatedDataStream, Refusal>,
+        own: &Claim,
+    ) {
+        let key = PoolKey::new(namespace(object), own.pool.clone());
+        let is_ending = object.metadata.deletion_timestamp.is_some();
+        let pool = self.pools.entry(key).or_insert_with(|| PoolDemand {
+            is_paused: true,
+            ..PoolDemand::default()
+        });
+        pool.objects.insert(own.object_name.clone());
+        pool.is_paused &= is_on(object, annotations::PAUSE);
+        if verdict.is_ok() && !is_ending {
+            pool.shards += own.shards;
+        }
+        if is_on(object, annotations::ROLLING_RESTART) && !is_on(object, annotations::PAUSE) {
+            pool.restarts.insert(own.object_name.clone());
+        }
+    }
+
+    /// What the coordinator is told.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<WantedStream> {
+        self.streams.values().cloned().collect()
+    }
+
+    /// The verdict over an object.
+    #[must_use]
+    pub fn verdict(&self, namespace: &str, name: &str) -> Option<&Verdict> {
+        self.verdicts.get(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// Whether the annotation is on.
+#[must_use]
+pub fn is_on(object: &DataStreamResource, annotation: &str) -> bool {
+    let all = object.metadata.annotations.as_ref();
+    all.is_some_and(|all| annotations::is_on(all, annotation))
+}
+
+/// What to tell the coordinator of one object, if anything: a stream that is not told of is
+/// retained.
+fn wanted(
+    object: &DataStreamResource,
+    verdict: &Result<ValidatedDataStream, Refusal>,
+    homes: &BTreeMap<StreamUid, HomeView>,
+    snapshot: &Snapshot<'_>,
+    before: &Plan,
+) -> Option<WantedStream> {
+    let is_ending = object.metadata.deletion_timestamp.is_some();
+    let is_paused = is_on(object, annotations::PAUSE);
+    match verdict {
+        Ok(stream) if is_ending && !is_paused => {
+            let deletes = validate::deletes_records(object);
+            deletes.then(|| WantedStream {
+                delete: true,
+                ..of(stream, object)
+            })
+        },
+        Ok(stream) if !is_paused => Some(of(stream, object)),
+        // Paused or refused: the stream goes on as it was.
+        Ok(_) | Err(_) => {
+            let owned = owned_uid(object)?;
+            let last = before.streams.get(&owned).cloned();
+            let is_homed = homes.contains_key(&owned);
+            let kept = last.or_else(|| as_it_is(object, owned, is_homed, snapshot))?;
+            if is_ending && !is_paused {
+                let deletes = validate::deletes_records(object);
+                return deletes.then_some(WantedStream {
+                    delete: true,
+                    ..kept
+                });
+            }
+            Some(kept)
+        },
+    }
+}
+
+fn of(stream: &ValidatedDataStream, object: &DataStreamResource) -> WantedStream {
+    WantedStream {
+        uid: stream.uid,
+        scope: stream.scope.clone(),
+        pool: pool_id(&stream.pool),
+        spec: stream.spec.clone(),
+        version: version(object),
+        delete: false,
+    }
+}
+
+/// The stream that the object certainly has: that of its status, or of its own UID. Never one that
+/// it only asks to adopt.
+fn owned_uid(object: &DataStreamResource) -> Option<StreamUid> {
+    let seen = object
+        .status
+        .as_ref()
+        .and_then(|status| status.stream_id.as_deref());
+    match seen {
+        Some(id) => id.parse().ok(),
+        None => object
+            .metadata
+            .uid
+            .as_deref()?
+            .replace('-', "")
+            .parse()
+            .ok(),
+    }
+}
+
+/// A stream that exists and whose object cannot be used: it is served as its home has it, since a
+/// specification of version 0 is older than any.
+fn as_it_is(
+    object: &DataStreamResource,
+    uid: StreamUid,
+    is_homed: bool,
+    snapshot: &Snapshot<'_>,
+) -> Option<WantedStream> {
+    let is_created = object
+        .status
+        .as_ref()
+        .and_then(|status| status.stream_status.as_deref())
+        .is_some_and(|status| status != "CREATING");
+    let account = snapshot.accounts.get(namespace(object))?.own()?;
+    if !is_homed || !is_created {
+        return None;
+    }
+    let name = validate::stream_name(object).parse().ok()?;
+    Some(WantedStream {
+        uid,
+        scope: Scope {
+            account: account.clone(),
+            region: snapshot.config.region(),
+        },
+        pool: PoolId::new(namespace(object), &object.spec.pool).ok()?,
+        spec: StreamSpec::new(name),
+        version: Version(0),
+        delete: false,
+    })
+}
+
+/// Grows with each change of an object's spec, and from an object to a younger one that adopts its
+/// stream.
+fn version(object: &DataStreamResource) -> Version {
+    let born = object.metadata.creation_timestamp.as_ref();
+    let born = born.map_or(0, |time| time.0.as_second());
+    let born = u64::try_from(born).unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let generation = u64::try_from(generation).unwrap_or_default();
+    let most = (1 << GENERATION_BITS) - 1;
+    Version((born << GENERATION_BITS) | generation.min(most))
+}
+
+/// The coordinator's word for a pool.
+#[must_use]
+pub fn pool_id(key: &PoolKey) -> PoolId {
+    PoolId::new(&key.namespace, &key.pool).expect("namespaces and pools are DNS labels")
+}
+
+fn namespace(object: &DataStreamResource) -> &str {
+    object.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use millstream_crds::DataStreamStatus;
+use millstream_crds::data_stream::{DataStreamSpec, DeletionPolicy};
+
+use super::*;
+
+const CONFIG: &str = "
+region: eu-west-1
+image: {name: 'e2e.local/millstream:1'}
+poolClasses: {default: {}}
+";
+
+fn uid(number: u32) -> StreamUid {
+    StreamUid(u128::from(number))
+}
+
+fn object(number: u32, change: impl FnOnce(&mut DataStreamResource)) -> Arc<DataStreamResource> {
+    let name = format!("s{number}");
+    let mut object = DataStreamResource::new(&name, DataStreamSpec::default());
+    object.metadata.namespace = Some("team".to_owned());
+    object.metadata.uid = Some(format!("00000000-0000-0000-0000-{number:012x}"));
+    object.metadata.generation = Some(1);
+    let born = Timestamp::from_second(1_700_000_000 + i64::from(number));
+    object.metadata.creation_timestamp = born.ok().map(Time);
+    change(&mut object);
+    Arc::new(object)
+}
+
+fn annotate(object: &mut DataStreamResource, name: &str) {
+    let all = object.metadata.annotations.get_or_insert_default();
+    all.insert(name.to_owned(), "true".to_owned());
+}
+
+fn end(object: &mut DataStreamResource, policy: DeletionPolicy) {
+    object.metadata.deletion_timestamp = Timestamp::from_second(1_800_000_000).ok().map(Time);
+    object.spec.deletion_policy = Some(policy);
+}
+
+fn made(objects: Vec<Arc<DataStreamResource>>, homed: &[u32], before: &Plan) -> Plan {
+    made_giving_up(objects, homed, before, BTreeSet::new())
+}
+
+fn made_giving_up(
+    objects: Vec<Arc<DataStreamResource>>,
+    homed: &[u32],
+    before: &Plan,
+    given_up: BTreeSet<PoolKey>,
+) -> Plan {
+    let config = OperatorConfig::parse(CONFIG).expect("valid");
+    let account = "000000000001".parse().expect("an account");
+    let home = |number: &u32| {
+        let name = format!("s{number}").parse().expect("a name");
+        let pool = "default".to_owned();
+        let scope = Scope {
+            account: "000000000001".parse().expect("an account"),
+            region: "eu-west-1".parse().expect("a region"),
+        };
+        (uid(*number), HomeView { pool, name, scope })
+    };
+    let snapshot = Snapshot {
+        config: &config,
+        accounts: BTreeMap::from([("team".to_owned(), Account::Own(account))]),
+        objects,
+        homes: BTreeMap::from([("team".to_owned(), homed.iter().map(home).collect())]),
+        open_shards: BTreeMap::new(),
+        given_up,
+    };
+    Plan::make(&snapshot, before)
+}
+
+fn active(object: &mut DataStreamResource) {
+    object.status = Some(DataStreamStatus {
+        stream_status: Some("ACTIVE".to_owned()),
+        ..DataStreamStatus::default()
+    });
+}
+
+#[test]
+fn every_good_object_is_wanted_and_the_pool_holds_their_shards() {
+    let plan = made(
+        vec![
+            object(1, |o| o.spec.shard_count = Some(4)),
+            object(2, |_| {}),
+            object(3, |o| o.spec.pool = "unknown".to_owned()),
+        ],
+        &[],
+        &Plan::default(),
+    );
+    let ids: Vec<StreamUid> = plan.streams.keys().copied().collect();
+    assert_eq!(ids, [uid(1), uid(2)]);
+    let pool = &plan.pools[&PoolKey::new("team", "default")];
+    assert_eq!((pool.shards, pool.objects.len()), (5, 2));
+    assert!(plan.verdict("team", "s3").expect("judged").outcome.is_err());
+    assert_eq!(plan.wanted().len(), 2);
+}
+
+#[test]
+fn a_bad_edit_leaves_the_stream_as_it_was() {
+    let good = made(vec![object(1, |_| {})], &[1], &Plan::default());
+    let bad = object(1, |o| {
+        o.spec.retention_period_hours = 1;
+        o.metadata.generation = Some(2);
+    });
+    let after = made(vec![Arc::clone(&bad)], &[1], &good);
+    assert_eq!(after.streams, good.streams);
+    // a new leader does not know how it was: its home does
+    let mut known = (*bad).clone();
+    active(&mut known);
+    let anew = made(vec![Arc::new(known)], &[1], &Plan::default());
+    assert_eq!(anew.streams[&uid(1)].version, Version(0));
+    // and what was never made is not made
+    let never = made(vec![bad], &[1], &Plan::default());
+    assert_eq!(never.streams.len(), 0);
+}
+
+#[test]
+fn deletion_follows_the_policy_and_a_pause_holds_it() {
+    let empty = Plan::default();
+    let deleted = made(
+        vec![object(1, |o| end(o, DeletionPolicy::Delete))],
+        &[1],
+        &empty,
+    );
+    assert!(deleted.streams[&uid(1)].delete);
+    let retained = made(
+        vec![object(1, |o| end(o, DeletionPolicy::Retain))],
+        &[1],
+        &empty,
+    );
+    assert_eq!(retained.streams.len(), 0);
+    let before = made(vec![object(1, |_| {})], &[1], &empty);
+    let paused = object(1, |o| {
+        end(o, DeletionPolicy::Delete);
+        annotate(o, annotations::PAUSE);
+    });
+    assert_eq!(made(vec![paused], &[1], &before).streams, before.streams);
+}
+
+#[test]
+fn an_object_that_is_refused_never_deletes_what_it_does_not_have() {
+    // the records of stream 1 belong to object 1; object 2 asked for them and goes
+    let thief = object(2, |o| {
+        o.spec.adopt_stream_id = Some(uid(1).to_string());
+        end(o, DeletionPolicy::Delete);
+    });
+    let plan = made(vec![object(1, |_| {}), thief], &[1], &Plan::default());
+    assert!(!plan.streams[&uid(1)].delete);
+}
+
+#[test]
+fn versions_grow_with_the_generation_and_with_the_next_object() {
+    let first = object(1, |_| {});
+    let edited = object(1, |o| o.metadata.generation = Some(7));
+    let younger = object(2, |_| {});
+    assert!(version(&first) < version(&edited));
+    assert!(version(&edited) < version(&younger));
+}
+
+#[test]
+fn a_pool_is_paused_when_all_of_its_objects_are_and_restarted_when_one_asks() {
+    let paused = |number| object(number, |o| annotate(o, annotations::PAUSE));
+    let key = PoolKey::new("team", "default");
+    let all = made(vec![paused(1), paused(2)], &[], &Plan::default());
+    assert!(all.pools[&key].is_paused);
+    let restarting = object(2, |o| annotate(o, annotations::ROLLING_RESTART));
+    let one = made(vec![paused(1), restarting], &[], &Plan::default());
+    assert!(!one.pools[&key].is_paused);
+    assert_eq!(one.pools[&key].restarts.len(), 1);
+}
+
+#[test]
+fn retained_streams_are_counted_and_go_only_with_a_pool_that_is_given_up() {
+    let key = PoolKey::new("team", "default");
+    let kept = made(vec![object(1, |_| {})], &[1, 2], &Plan::default());
+    assert_eq!(kept.pools[&key].retained, 1);
+    assert!(!kept.streams.contains_key(&uid(2)));
+    let given_up = BTreeSet::from([key]);
+    let gone = made_giving_up(Vec::new(), &[2], &Plan::default(), given_up);
+    assert!(gone.streams[&uid(2)].delete);
+}

@@ -1,0 +1,355 @@
+//! Keeps every pool as the plan wants it: applies its objects, rolls its pods, deletes it when that
+//! is asked.
+//!
+//! One pool after the other: a round is cheap, since what was applied and has not changed is not
+//! applied again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use millstream_clock::task;
+use millstream_control::Seat;
+use millstream_control::coordinator::{Input, PoolSpec};
+use millstream_crds::annotations;
+use millstream_crds::data_stream::DataStreamResource;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::build::{PoolInput, PoolObjects, objects, stateful_set};
+use super::retire::{self, Verdict};
+use super::roll::{self, Step};
+use super::{size, view};
+use crate::apply::{self, apply, delete};
+use crate::config::PoolClass;
+use crate::context::Context;
+use crate::metrics::{ErrorLabels, KindLabel};
+use crate::names::{
+    FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_POOL, PORT_RPC, PoolKey,
+};
+use crate::plan::{PoolDemand, pool_id};
+
+/// What is applied is applied again after this time, in case somebody changed it.
+const RESYNC: Duration = Duration::from_secs(300);
+/// Least time between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// A round without any news.
+const ROUND_MAX: Duration = Duration::from_secs(10);
+
+const KIND: KindLabel = KindLabel { kind: "Pool" };
+
+/// The loop over all pools.
+pub struct Keeper {
+    context: Arc<Context>,
+    applied: BTreeMap<PoolKey, Applied>,
+    told: Option<Vec<PoolSpec>>,
+    warned: BTreeMap<PoolKey, String>,
+}
+
+/// What was applied last, and when.
+struct Applied {
+    digest: [u8; 32],
+    at: Duration,
+    generation: Option<i64>,
+}
+
+impl Keeper {
+    /// A keeper that has applied nothing yet.
+    #[must_use]
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self {
+            context,
+            applied: BTreeMap::new(),
+            told: None,
+            warned: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps the pools until the process ends.
+    pub async fn run(mut self) {
+        let mut planned = self.context.planned.listen();
+        loop {
+            self.round().await;
+            task::sleep(ROUND_PAUSE).await;
+            // Either a beat, or the time for a round without one; no beat can come at the end.
+            if task::timeout(ROUND_MAX, planned.heard()).await == Ok(false) {
+                return;
+            }
+        }
+    }
+
+    /// Looks at every pool once.
+    pub async fn round(&mut self) {
+        let plan = self.context.plan();
+        let sets = self.sets();
+        let named: BTreeSet<PoolKey> = plan.pools.keys().chain(sets.keys()).cloned().collect();
+        self.tell_coordinator(&named, &sets);
+        for key in &named {
+            let demand = plan.pools.get(key).cloned().unwrap_or_default();
+            let begun = self.context.clock.monotonic();
+            let kept = self.keep(key, &demand, sets.get(key)).await;
+            let took = self.context.clock.monotonic().saturating_sub(begun);
+            let metrics = &self.context.metrics;
+            metrics
+                .reconciles
+                .get_or_create(&KIND)
+                .observe(took.as_secs_f64());
+            if let Err(error) = kept {
+                let reason = apply::reason(&error);
+                let labels = ErrorLabels {
+                    kind: KIND.kind,
+                    reason,
+                };
+                metrics.errors.get_or_create(&labels).inc();
+                tracing::warn!(pool = %key, %error, "a pool was not brought up to date; it is repeated");
+                self.applied.remove(key);
+            }
+        }
+        self.applied.retain(|key, _| named.contains(key));
+    }
+
+    /// The sets that are this release's.
+    fn sets(&self) -> BTreeMap<PoolKey, Arc<StatefulSet>> {
+        let instance = &self.context.config.instance;
+        let mut sets = BTreeMap::new();
+        for set in self.context.sets.all() {
+            let labels = set.metadata.labels.clone().unwrap_or_default();
+            let is = |label: &str, value: &str| labels.get(label).is_some_and(|v| v == value);
+            let is_ours = is(LABEL_MANAGED_BY, FIELD_MANAGER) && is(LABEL_INSTANCE, instance);
+            if let Some(pool) = labels.get(LABEL_POOL).filter(|_| is_ours) {
+                let namespace = set.metadata.namespace.clone().unwrap_or_default();
+                sets.insert(PoolKey::new(namespace, pool.clone()), set);
+            }
+        }
+        sets
+    }
+
+    /// Tells the coordinator which groups there are: the pods of every set.
+    fn tell_coordinator(
+        &mut self,
+        named: &BTreeSet<PoolKey>,
+        sets: &BTreeMap<PoolKey, Arc<StatefulSet>>,
+    ) {
+        let spec = |key: &PoolKey| -> Option<PoolSpec> {
+            let set = sets.get(key)?;
+            let seats = (0..view::replicas(set)).filter_map(|n| self.seat(key, n));
+            Some(PoolSpec {
+                id: pool_id(key),
+                seats: seats.collect(),
+            })
+        };
+        let specs: Vec<PoolSpec> = named.iter().filter_map(spec).collect();
+        if self.told.as_ref() != Some(&specs) {
+            self.context.station.handle(Input::Pools(specs.clone()));
+            self.told = Some(specs);
+            self.context.changed.beat();
+        }
+    }
+
+    fn seat(&self, key: &PoolKey, ordinal: u32) -> Option<Seat> {
+        let pod = key.pod_name(ordinal);
+        let address = format!(
+            "{pod}.{}.{}.svc.{}:{PORT_RPC}",
+            key.object_name(),
+            key.namespace,
+            self.context.config.cluster_domain
+        );
+        Some(Seat {
+            pod,
+            address: address.parse().ok()?,
+        })
+    }
+
+    async fn keep(
+        &mut self,
+        key: &PoolKey,
+        demand: &PoolDemand,
+        set: Option<&Arc<StatefulSet>>,
+    ) -> Result<(), kube::Error> {
+        let context = Arc::clone(&self.context);
+        let is_paused = set.is_some_and(|set| is_paused(set))
+            || (demand.is_paused && !demand.objects.is_empty());
+        if is_paused {
+            return Ok(());
+        }
+        if let Some(set) = set {
+            let annotations = set.metadata.annotations.as_ref();
+            match retire::verdict(annotations, demand.objects.len(), demand.retained) {
+                Verdict::Keep => {},
+                Verdict::Delete => return self.retire(key).await,
+                Verdict::StreamsInTheWay(count) => {
+                    let note = format!("the pool stays: {count} DataStreams name it");
+                    self.warn(key, set, "PoolInUse", note).await;
+                },
+                Verdict::RecordsInTheWay(count) => {
+                    let note = format!("the pool stays: it holds {count} retained streams");
+                    self.warn(key, set, "PoolInUse", note).await;
+                },
+            }
+        }
+        let Some(class) = context.config.pool_classes.get(&key.pool) else {
+            return Ok(());
+        };
+        if set.is_none() && demand.shards == 0 {
+            return Ok(());
+        }
+        self.apply(key, class, demand, set).await?;
+        if let Some(set) = set {
+            if stateful_set::volumes_differ(class, set) {
+                let note = "the volumes of a pool that is there stay as they are: \
+                            the class's storage applies to new pools";
+                self.warn(key, set, "VolumesKept", note.to_owned()).await;
+            }
+            self.roll(key, set).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &mut self,
+        key: &PoolKey,
+        class: &PoolClass,
+        demand: &PoolDemand,
+        set: Option<&Arc<StatefulSet>>,
+    ) -> Result<(), kube::Error> {
+        let existing = set.map_or(0, |set| view::replicas(set));
+        let now = self.restart_moment(demand);
+        let kept = set.and_then(|set| view::restarted_at(set));
+        let bundle = self.context.bundle.lock().clone();
+        let wanted = objects(&PoolInput {
+            key,
+            class,
+            config: &self.context.config,
+            operator_namespace: &self.context.namespace,
+            replicas: size::replicas(class, demand.shards, existing),
+            restarted_at: now.as_deref().or(kept),
+            existing: set.map(|set| &**set),
+            ca_bundle: &bundle,
+        });
+        let digest = digest(&wanted);
+        let generation = set.and_then(|set| set.metadata.generation);
+        let monotonic = self.context.clock.monotonic();
+        let is_fresh = self.applied.get(key).is_some_and(|applied| {
+            let is_recent = monotonic.saturating_sub(applied.at) < RESYNC;
+            let is_same = applied.generation == generation || generation.is_none();
+            applied.digest == digest && is_recent && is_same
+        });
+        if is_fresh && now.is_none() {
+            return Ok(());
+        }
+        let client = &self.context.client;
+        apply(client, &wanted.ca_bundle).await?;
+        apply(client, &wanted.service_account).await?;
+        apply(client, &wanted.service).await?;
+        apply(client, &wanted.network_policy).await?;
+        apply(client, &wanted.disruption_budget).await?;
+        let applied = apply(client, &wanted.stateful_set).await?;
+        let applied = Applied {
+            digest,
+            at: monotonic,
+            generation: applied.metadata.generation,
+        };
+        self.applied.insert(key.clone(), applied);
+        for object in &demand.restarts {
+            self.clear_restart(&key.namespace, object).await?;
+        }
+        Ok(())
+    }
+
+    /// Now, if an object asks for a rolling restart.
+    fn restart_moment(&self, demand: &PoolDemand) -> Option<String> {
+        if demand.restarts.is_empty() {
+            return None;
+        }
+        let seconds = i64::try_from(self.context.clock.now().seconds()).ok()?;
+        Some(Timestamp::from_second(seconds).ok()?.to_string())
+    }
+
+    /// The restart is written down in the template: it goes on without the annotation.
+    async fn clear_restart(&self, namespace: &str, object: &str) -> Result<(), kube::Error> {
+        let api: Api<DataStreamResource> = Api::namespaced(self.context.client.clone(), namespace);
+        let gone = json!({"metadata": {"annotations": {annotations::ROLLING_RESTART: null}}});
+        let options = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        match api.patch(object, &options, &Patch::Merge(gone)).await {
+            Err(error) if apply::code(&error) != Some(404) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn roll(&mut self, key: &PoolKey, set: &Arc<StatefulSet>) -> Result<(), kube::Error> {
+        let Some(revision) = view::revision(set) else {
+            return Ok(());
+        };
+        let context = Arc::clone(&self.context);
+        if !context.station.is_settled() {
+            return Ok(());
+        }
+        let pool = pool_id(key);
+        let all = context.pods.all();
+        let serves = |ordinal| context.station.serves(&pool.group(ordinal));
+        let pods = view::pods(key, all.iter().map(|pod| &**pod), serves);
+        let step = roll::next(view::replicas(set), revision, &pods);
+        if let Step::Restart { ordinal, uid } = step {
+            let name = key.pod_name(ordinal);
+            let note = format!("restarting {name} with the new template");
+            context.tell(&**set, false, "PodRestarted", &note).await;
+            delete::<Pod>(&context.client, &key.namespace, &name, Some(&uid)).await?;
+            context.metrics.restarts.inc();
+        }
+        Ok(())
+    }
+
+    /// Deletes everything of a pool, the set last: while it is there, the wish is there too.
+    async fn retire(&mut self, key: &PoolKey) -> Result<(), kube::Error> {
+        let (client, namespace) = (&self.context.client, &key.namespace);
+        let name = key.object_name();
+        delete::<PodDisruptionBudget>(client, namespace, &name, None).await?;
+        delete::<NetworkPolicy>(client, namespace, &name, None).await?;
+        delete::<Service>(client, namespace, &name, None).await?;
+        delete::<ServiceAccount>(client, namespace, &name, None).await?;
+        delete::<ConfigMap>(client, namespace, &key.placement_name(), None).await?;
+        delete::<StatefulSet>(client, namespace, &name, None).await?;
+        self.context.station.forget_pool(&pool_id(key)).await;
+        self.applied.remove(key);
+        tracing::info!(pool = %key, "a pool was deleted");
+        Ok(())
+    }
+
+    /// Tells people once what is in the way.
+    async fn warn(&mut self, key: &PoolKey, set: &StatefulSet, reason: &str, note: String) {
+        if self.warned.get(key) == Some(&note) {
+            return;
+        }
+        self.context.tell(set, true, reason, &note).await;
+        self.warned.insert(key.clone(), note);
+    }
+}
+
+/// Whether somebody paused the pool itself.
+fn is_paused(set: &StatefulSet) -> bool {
+    let all = set.metadata.annotations.as_ref();
+    all.is_some_and(|all| annotations::is_on(all, annotations::PAUSE))
+}
+
+fn digest(wanted: &PoolObjects) -> [u8; 32] {
+    let parts = (
+        &wanted.ca_bundle,
+        &wanted.service_account,
+        &wanted.service,
+        &wanted.network_policy,
+        &wanted.disruption_budget,
+        &wanted.stateful_set,
+    );
+    let text = serde_json::to_vec(&parts).expect("objects are JSON");
+    Sha256::digest(text).into()
+}

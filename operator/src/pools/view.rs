@@ -1,0 +1,130 @@
+//! What is known of a pool's pods, from the API server and from the servers themselves.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::roll::PodView;
+use crate::names::{ANNOTATION_RESTARTED_AT, PoolKey};
+
+/// The pods of the pool; `serves` says whether the group of an ordinal is open and acknowledges.
+pub fn pods<'a>(
+    key: &PoolKey,
+    all: impl IntoIterator<Item = &'a Pod>,
+    serves: impl Fn(u32) -> bool,
+) -> Vec<PodView> {
+    let mut views = Vec::new();
+    for pod in all {
+        let metadata = &pod.metadata;
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let is_here = metadata.namespace.as_deref() == Some(&key.namespace);
+        let Some(ordinal) = key.ordinal_of(name).filter(|_| is_here) else {
+            continue;
+        };
+        let revision = metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(REVISION));
+        let is_ready = is_ready(pod);
+        views.push(PodView {
+            ordinal,
+            uid: metadata.uid.clone().unwrap_or_default(),
+            revision: revision.cloned().unwrap_or_default(),
+            is_terminating: metadata.deletion_timestamp.is_some(),
+            is_ready,
+            is_serving: is_ready && serves(ordinal),
+        });
+    }
+    views
+}
+
+/// The label with the template that a StatefulSet made a pod from.
+const REVISION: &str = "controller-revision-hash";
+
+fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut conditions = status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The newest template of a set, once its controller has seen the newest spec.
+#[must_use]
+pub fn revision(set: &StatefulSet) -> Option<&str> {
+    let status = set.status.as_ref()?;
+    let is_current = status.observed_generation == set.metadata.generation;
+    status.update_revision.as_deref().filter(|_| is_current)
+}
+
+/// How many pods the set has.
+#[must_use]
+pub fn replicas(set: &StatefulSet) -> u32 {
+    let replicas = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or_default();
+    u32::try_from(replicas).unwrap_or_default()
+}
+
+/// When the last rolling restart was asked for.
+#[must_use]
+pub fn restarted_at(set: &StatefulSet) -> Option<&str> {
+    let template = set.spec.as_ref()?.template.metadata.as_ref()?;
+    let annotations = template.annotations.as_ref()?;
+    annotations.get(ANNOTATION_RESTARTED_AT).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, ready: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": name, "namespace": "team", "uid": "u",
+                "labels": {"controller-revision-hash": "r1"},
+            },
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .expect("a pod")
+    }
+
+    #[test]
+    fn a_pod_serves_when_it_is_ready_and_its_group_does() {
+        let key = PoolKey::new("team", "default");
+        let all = [
+            pod("millstream-shard-default-0", "True"),
+            pod("millstream-shard-default-1", "True"),
+            pod("millstream-shard-default-2", "False"),
+            pod("millstream-shard-default-two-0", "True"),
+        ];
+        let views = pods(&key, &all, |ordinal| ordinal != 1);
+        let serving: Vec<(u32, bool)> = views.iter().map(|v| (v.ordinal, v.is_serving)).collect();
+        assert_eq!(serving, [(0, true), (1, false), (2, false)]);
+        assert_eq!(views[0].revision, "r1");
+        let elsewhere = PoolKey::new("other", "default");
+        assert_eq!(pods(&elsewhere, &all, |_| true), []);
+    }
+
+    #[test]
+    fn a_template_counts_once_its_controller_has_seen_it() {
+        let set = |generation: i64| -> StatefulSet {
+            serde_json::from_value(json!({
+                "metadata": {"generation": generation},
+                "spec": {
+                    "replicas": 3, "selector": {}, "serviceName": "s",
+                    "template": {"metadata": {"annotations": {"millstream.dev/restarted-at": "t"}}},
+                },
+                "status": {"observedGeneration": 2, "updateRevision": "r", "replicas": 3},
+            }))
+            .expect("a set")
+        };
+        assert_eq!(revision(&set(2)), Some("r"));
+        assert_eq!(revision(&set(3)), None);
+        assert_eq!(replicas(&set(2)), 3);
+        assert_eq!(restarted_at(&set(2)), Some("t"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Objects that are watched, in one or more namespaces, as local stores.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use crate::pulse::Pulse;
+
+/// The local copies of one kind. Clones share them.
+#[derive(Debug)]
+pub struct Watched<K: Resource<DynamicType = ()> + 'static> {
+    stores: Vec<Store<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Clone for Watched<K> {
+    fn clone(&self) -> Self {
+        Self {
+            stores: self.stores.clone(),
+        }
+    }
+}
+
+impl<K> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// Watches through each of `apis`; every change beats `pulse`. The watches end with `tasks`.
+    #[must_use]
+    pub fn start(
+        apis: Vec<Api<K>>,
+        config: &watcher::Config,
+        pulse: &Pulse,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let mut stores = Vec::new();
+        for api in apis {
+            let (reader, writer) = store::<K>();
+            let events = reflector(writer, watcher(api, config.clone()));
+            let pulse = pulse.clone();
+            tasks.spawn(async move {
+                let events = events.default_backoff();
+                futures::pin_mut!(events);
+                while let Some(event) = events.next().await {
+                    match event {
+                        // Not yet in the store: the end of the list is.
+                        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {},
+                        Ok(_) => pulse.beat(),
+                        Err(error) => {
+                            tracing::warn!(kind = %K::kind(&()), %error, "a watch failed; it is repeated");
+                        },
+                    }
+                }
+            });
+            stores.push(reader);
+        }
+        Self { stores }
+    }
+
+    /// Copies that others keep.
+    #[must_use]
+    pub const fn of(stores: Vec<Store<K>>) -> Self {
+        Self { stores }
+    }
+
+    /// Waits until every store holds what the API server has.
+    pub async fn ready(&self) {
+        for store in &self.stores {
+            // An error says that the watch has ended: the process is ending.
+            drop(store.wait_until_ready().await);
+        }
+    }
+
+    /// Every object.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.stores.iter().flat_map(Store::state).collect()
+    }
+
+    /// The object of this name.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let key = ObjectRef::new(name).within(namespace);
+        self.stores.iter().find_map(|store| store.get(&key))
+    }
+}
+
+/// An API for each of `namespaces`, or one for all of them.
+#[must_use]
+pub fn apis<K>(client: &Client, namespaces: Option<&[&str]>) -> Vec<Api<K>>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespaces {
+        None => vec![Api::all(client.clone())],
+        Some(names) => {
+            let one = |name: &&str| Api::namespaced(client.clone(), name);
+            names.iter().map(one).collect()
+        },
+    }
+}

@@ -1,0 +1,224 @@
+//! What SDK clients, servers and other replicas ask of the operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_clock::{SystemClock, task};
+use millstream_control::attach::{
+    Authenticator as _, Contract as _, PodIdentity, ReviewError, SignError,
+};
+use millstream_control::{
+    CreateStreamError, DeleteStreamError, Identity, Role, Secret, StreamSpec,
+};
+use millstream_link::authority::Request;
+use millstream_operator::contract::object_name::object_name;
+use millstream_operator::contract::review::TokenReviewer;
+use millstream_operator::lease::{self, KubernetesLease};
+use millstream_types::{Scope, StreamName};
+use serde_json::json;
+
+use super::mock::Fault;
+use super::rig::{HOME, PODS, Rig, SET_NAME, STREAMS, TEAM};
+
+fn scope() -> Scope {
+    Scope {
+        account: "000000000001".parse().expect("an account"),
+        region: "eu-west-1".parse().expect("a region"),
+    }
+}
+
+fn name(text: &str) -> StreamName {
+    text.parse().expect("a stream name")
+}
+
+#[tokio::test]
+async fn a_client_creates_and_deletes_a_stream_as_an_object() {
+    let mut rig = Rig::new().await;
+    rig.apply("warm", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    let mut spec = StreamSpec::new(name("Orders_EU"));
+    spec.shard_count = Some(3);
+    let scope = scope();
+    rig.operator
+        .create_stream(&scope, spec.clone())
+        .await
+        .expect("created");
+    let object = object_name(&spec.name);
+    let active = rig.wait_reason(&object, "Active").await;
+    assert_eq!(active["spec"]["streamName"], "Orders_EU");
+    assert_eq!(active["spec"]["deletionPolicy"], "Delete");
+    assert_eq!(active["status"]["shardCount"], 3);
+    let again = rig.operator.create_stream(&scope, spec.clone()).await;
+    let text = "Stream Orders_EU under account 000000000001 already exists.".to_owned();
+    assert_eq!(again, Err(CreateStreamError::Exists(text)));
+    rig.operator
+        .delete_stream(&scope, &spec.name)
+        .await
+        .expect("deleted");
+    rig.wait_for("the object's end", || {
+        rig.mock
+            .find(STREAMS, TEAM, &object)
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    let absent = rig.operator.delete_stream(&scope, &spec.name).await;
+    assert!(
+        matches!(absent, Err(DeleteStreamError::NotFound(_))),
+        "{absent:?}"
+    );
+    drop(servers);
+}
+
+#[tokio::test]
+async fn what_a_manifest_made_is_not_the_clients_to_delete() {
+    let rig = Rig::new().await;
+    rig.apply("gits", json!({"pool": "default"}));
+    rig.wait_reason("gits", "PoolStarting").await;
+    let refused = rig.operator.delete_stream(&scope(), &name("gits")).await;
+    let Err(DeleteStreamError::InUse(text)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        text.contains("by kubectl") && text.contains("api-delete"),
+        "{text}"
+    );
+    rig.annotate(STREAMS, "gits", "millstream.dev/api-delete", "allow");
+    rig.operator
+        .delete_stream(&scope(), &name("gits"))
+        .await
+        .expect("deleted");
+    rig.wait_for("the object's end", || {
+        rig.mock.find(STREAMS, TEAM, "gits").is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_field_of_another_manager_is_a_conflict_that_names_it() {
+    let rig = Rig::new().await;
+    let wanted = name("Orders_EU");
+    // somebody has put another stream under the very name of the object
+    rig.apply(
+        &object_name(&wanted),
+        json!({"streamName": "Other", "pool": "default"}),
+    );
+    let refused = rig
+        .operator
+        .create_stream(&scope(), StreamSpec::new(wanted))
+        .await;
+    let Err(CreateStreamError::InUse(text)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        text.contains("kubectl") && text.contains(".spec.streamName"),
+        "{text}"
+    );
+    let other = scope_of("000000000002");
+    let stranger = rig
+        .operator
+        .create_stream(&other, StreamSpec::new(name("x")))
+        .await;
+    assert_eq!(stranger, Err(CreateStreamError::Internal));
+}
+
+fn scope_of(account: &str) -> Scope {
+    Scope {
+        account: account.parse().expect("an account"),
+        ..scope()
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_goes_to_the_pod_of_the_token_in_its_own_role() {
+    let rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    rig.run_pods(SET_NAME).await;
+    let pod_name = format!("{SET_NAME}-0");
+    let object = rig.mock.find(PODS, TEAM, &pod_name).expect("there");
+    let pod = PodIdentity {
+        namespace: TEAM.to_owned(),
+        pod: pod_name.clone(),
+        uid: object["metadata"]["uid"]
+            .as_str()
+            .expect("a UID")
+            .to_owned(),
+    };
+    let request = Request::new().expect("a key").request_pem;
+    let as_role = |role| Identity::new(TEAM, role, &pod_name).expect("an identity");
+    let signed = rig
+        .operator
+        .sign(&pod, &as_role(Role::Shard), &request)
+        .await;
+    assert!(signed.expect("signed").contains("BEGIN CERTIFICATE"));
+    for role in [Role::Gateway, Role::Operator] {
+        let refused = rig.operator.sign(&pod, &as_role(role), &request).await;
+        assert!(matches!(refused, Err(SignError::Refused(_))), "{refused:?}");
+    }
+    let earlier = PodIdentity {
+        uid: "another".to_owned(),
+        ..pod
+    };
+    let refused = rig
+        .operator
+        .sign(&earlier, &as_role(Role::Shard), &request)
+        .await;
+    assert!(matches!(refused, Err(SignError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_leads_and_the_other_takes_over() {
+    let rig = Rig::new().await;
+    let lease = || {
+        Arc::new(KubernetesLease::new(
+            rig.parts.client.clone(),
+            HOME,
+            "lease",
+        ))
+    };
+    let clock = || Arc::new(SystemClock::new());
+    let duration = Duration::from_secs(5);
+    let first = lease::campaign(lease(), clock(), "one".to_owned(), duration).await;
+    assert_eq!(first.term(), 1);
+    let second = lease::campaign(lease(), clock(), "two".to_owned(), duration);
+    let second = task::spawn("second", second);
+    first.release().await;
+    let limit = Duration::from_secs(60);
+    let second = task::timeout(limit, second)
+        .await
+        .expect("it takes over")
+        .expect("ran");
+    assert_eq!(second.term(), 2);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_audience_and_its_pod_alone() {
+    let rig = Rig::new().await;
+    let user = json!({
+        "username": "system:serviceaccount:team:millstream-shard-default",
+        "extra": {
+            "authentication.kubernetes.io/pod-name": ["p-0"],
+            "authentication.kubernetes.io/pod-uid": ["u"],
+        },
+    });
+    let good = json!({
+        "authenticated": true, "audiences": ["millstream-control"], "user": user,
+    });
+    rig.mock.know_token("good", good);
+    let reviewer = TokenReviewer::new(rig.parts.client.clone(), "millstream-control".to_owned());
+    let pod = reviewer
+        .review(&Secret::new("good".to_owned()))
+        .await
+        .expect("accepted");
+    assert_eq!((pod.namespace.as_str(), pod.pod.as_str()), ("team", "p-0"));
+    let bad = reviewer.review(&Secret::new("bad".to_owned())).await;
+    assert!(matches!(bad, Err(ReviewError::Rejected(_))), "{bad:?}");
+    rig.mock.fail(Fault {
+        method: "POST",
+        resource: "authentication.k8s.io/v1/tokenreviews",
+        code: 500,
+        times: 1,
+    });
+    let away = reviewer.review(&Secret::new("good".to_owned())).await;
+    assert!(matches!(away, Err(ReviewError::Unavailable(_))), "{away:?}");
+}

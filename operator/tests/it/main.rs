@@ -1,0 +1,7 @@
+//! The operator against an API server: one in memory with faults on demand, and the real one where
+//! it was built.
+
+mod api;
+mod mock;
+mod rig;
+mod streams;
