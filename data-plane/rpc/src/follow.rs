@@ -74,6 +74,7 @@ impl Follower {
             placed.mark_unchanged();
             self.adjust(&mut watches);
             tokio::select! {
+                biased;
                 () = &mut drain => break,
                 _ = placed.changed() => {}
             }

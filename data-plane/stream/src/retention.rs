@@ -62,10 +62,12 @@ impl<S: ShardStore> Service<S> {
         let mut drain = pin!(drain);
         loop {
             tokio::select! {
+                biased;
                 () = &mut drain => return,
                 () = task::sleep(self.options.interval) => {}
             }
             let pass = tokio::select! {
+                biased;
                 () = &mut drain => return,
                 pass = self.pass() => pass,
             };

@@ -67,6 +67,7 @@ pub async fn serve<L, S>(
     let slots = Arc::new(Semaphore::new(options.connections_max));
     loop {
         let accepted = tokio::select! {
+            biased;
             () = told(&mut stop) => break,
             accepted = accept(&mut listener, &slots) => accepted,
         };
@@ -137,6 +138,7 @@ async fn connection<S>(
     let serving = http2(options).serve_connection(TokioIo::<BoxIo>::new(io), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => ended,
         () = told(&mut stop) => {
             serving.as_mut().graceful_shutdown();
