@@ -254,10 +254,12 @@ def cgroups(pattern: str) -> list:
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
 
 
-def cgroup_members(pattern: str) -> set:
-    """The pids in such cgroups and below."""
+def cgroup_members(pattern: str, below: str = "") -> set:
+    """The pids in such cgroups, or only in those below them that lie in one called `below`."""
     members = set()
     for group in cgroups(pattern):
+        if below and below not in group.parts:
+            continue
         try:
             members.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
         except OSError:

@@ -137,6 +137,10 @@ class Nodes:
         kill_all(shims | cgroup_members(self.where.pods_cgroup(node)))
         self.processes.kill(f"mounts-{node.name}")
 
+    def kill_pod(self, node: Node, uid: str) -> None:
+        """Ends every process of a pod at once; the kubelet then starts it again."""
+        kill_all(cgroup_members(self.where.pods_cgroup(node), f"pod{uid}"))
+
     def cut(self, node: Node) -> None:
         """Pulls the node's cable."""
         hub = self.where.control_plane_namespace

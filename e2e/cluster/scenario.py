@@ -78,14 +78,22 @@ class Installation:
 
     def uninstall(self) -> None:
         """Everything away, also the records; for a cluster that goes on to be used."""
-        delete = ("delete", "--ignore-not-found", "--wait=false")
-        self.target.kubectl(*delete, "datastreams", "--all", "-n", self.streams, check=False)
+        kubectl = self.target.kubectl
+        names = kubectl("get", "datastreams", "-n", self.streams, "--output=name", check=False)
+        for name in names.split():
+            self.annotate(name.partition("/")[2], "millstream.dev/pause-")
+            kubectl("delete", name, "-n", self.streams, "--wait=false")
+        gone = ("wait", "--for=delete", "datastreams", "--all", "-n", self.streams)
+        kubectl(*gone, f"--timeout={GONE_SECONDS}s", check=False, seconds=GONE_SECONDS + 10)
+        # Where no operator could finish, nobody else may wait for it for ever.
+        for name in names.split():
+            patch = ("--type=merge", "--patch", '{"metadata":{"finalizers":null}}')
+            kubectl("patch", name, "-n", self.streams, *patch, check=False)
         for chart in ("millstream", "millstream-crds"):
             with contextlib.suppress(Failed):
                 self.target.helm("uninstall", chart, "--namespace", SYSTEM, "--ignore-not-found")
-        for namespace in (self.streams, SYSTEM):
-            self.target.kubectl("delete", "namespace", namespace, "--ignore-not-found",
-                                check=False, seconds=120)
+        for namespace in {self.streams, SYSTEM} - {"default"}:
+            kubectl("delete", "namespace", namespace, "--ignore-not-found", check=False, seconds=120)
 
     def trouble(self) -> str:
         """Pods, the newest warnings, and the line that matters of each pod that is not ready."""
@@ -171,8 +179,9 @@ class Installation:
         return self.target.get("pods", "-n", namespace, f"--selector={selector}")["items"]
 
     def kill_pod(self, pod: dict) -> None:
-        """Ends a pod without grace, as losing its machine would."""
+        """Ends a pod without grace, as a crash of its machine would, and lets it be replaced."""
         meta = pod["metadata"]
+        self.target.kill(pod)
         self.target.kubectl("delete", "pod", meta["name"], "-n", meta["namespace"],
                             "--grace-period=0", "--force")
 

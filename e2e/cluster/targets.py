@@ -65,6 +65,12 @@ class Target(abc.ABC):
     def load(self, archives: list) -> None:
         """Puts images from OCI archives on every node."""
 
+    def kill(self, pod: dict) -> None:
+        """Sends SIGKILL to everything in a pod, where its processes can be reached.
+
+        `kubectl delete --force --grace-period=0` still gives a process two seconds to end well.
+        """
+
     @abc.abstractmethod
     def power_off(self, node: str) -> None:
         """Ends everything on a node at once."""
@@ -132,6 +138,10 @@ class Local(Target):
 
     def load(self, archives: list) -> None:
         images.load(self.cluster.nodes, self.cluster.node_list(), archives)
+
+    def kill(self, pod: dict) -> None:
+        node = self.cluster.node(pod["spec"]["nodeName"])
+        self.cluster.nodes.kill_pod(node, pod["metadata"]["uid"])
 
     def power_off(self, node: str) -> None:
         self.cluster.nodes.power_off(self.cluster.node(node))
