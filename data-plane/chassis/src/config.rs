@@ -4,6 +4,7 @@
 //! from it. [`Config::load`] reads the sources and gives typed values, or one error that names the
 //! setting, where its value came from, and the fix.
 
+mod front;
 mod limits;
 mod size;
 mod source;
@@ -19,6 +20,7 @@ use millstream_types::{AccountId, Region};
 
 use crate::memory::MemoryPlan;
 
+pub use front::{AuthMode, CertificateSource, TlsPort};
 pub use limits::{ACCOUNT_SHARDS_MAX, Limits};
 pub use size::{ParseSizeError, parse_size};
 use source::Sources;
@@ -49,7 +51,7 @@ impl Setting {
 }
 
 /// Every setting of `millstream server`. `f` is the short flag `-f`.
-pub const SETTINGS: [Setting; 15] = [
+pub const SETTINGS: [Setting; 20] = [
     setting(
         "config",
         "FILE",
@@ -84,9 +86,46 @@ pub const SETTINGS: [Setting; 15] = [
         "auth",
         "MODE",
         Some("loopback"),
-        "loopback: any well-formed signature is the account, on loopback only",
+        "loopback: any well-formed signature is the account, on loopback only; verify: signatures \
+         are verified",
     ),
-    setting("credentials", "FILE", None, "keys for --auth verify"),
+    setting(
+        "credentials",
+        "FILE",
+        None,
+        "YAML file of access keys for --auth verify; read again when it changes",
+    ),
+    setting(
+        "tls",
+        "WAY",
+        None,
+        "self-signed: a TLS port whose certificate the server makes, under a CA in the data \
+         directory",
+    ),
+    setting(
+        "tls-listen",
+        "HOST:PORT",
+        None,
+        "address of the API over TLS; 127.0.0.1:4566 where there is a certificate",
+    ),
+    setting(
+        "tls-cert",
+        "FILE",
+        None,
+        "PEM file of the certificate for TLS, and of its chain; read again when it changes",
+    ),
+    setting(
+        "tls-key",
+        "FILE",
+        None,
+        "PEM file of the certificate's key; read again when it changes",
+    ),
+    setting(
+        "tls-names",
+        "NAMES",
+        None,
+        "names and addresses in the self-signed certificate, separated by commas, beside localhost",
+    ),
     setting(
         "region",
         "REGION",
@@ -163,17 +202,21 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 pub struct Config {
     /// Directory of the records.
     pub data_dir: PathBuf,
-    /// Address of the API; on loopback.
+    /// Address of the API; on loopback unless signatures are verified.
     pub listen: SocketAddr,
+    /// The API over TLS.
+    pub tls: Option<TlsPort>,
+    /// How callers are known.
+    pub auth: AuthMode,
     /// Address of the admin port; on loopback.
     pub admin_listen: SocketAddr,
     /// File or folder of manifests.
     pub manifests: Option<PathBuf>,
-    /// File of keys. Nothing reads it in loopback mode.
+    /// File of keys; there is one where signatures are verified. Nothing reads it otherwise.
     pub credentials: Option<PathBuf>,
     /// Region of the server's own streams.
     pub region: Region,
-    /// The account that every signature stands for.
+    /// The account that every signature stands for in loopback mode, and of the manifests.
     pub account: AccountId,
     /// What an account may have.
     pub limits: Limits,
@@ -200,12 +243,15 @@ impl Config {
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
         let sources = Sources::read(flags, env)?;
+        let auth = sources.required("auth")?.parse_with(front::auth)?;
         let config = Self {
             data_dir: sources.required("data-dir")?.parse_with(path)?,
-            listen: sources.required("listen")?.parse_with(loopback)?,
+            listen: front::listen(sources.required("listen")?, auth)?,
+            tls: front::tls(&sources, auth)?,
+            auth,
             admin_listen: sources.required("admin-listen")?.parse_with(loopback)?,
             manifests: optional_path(&sources, "f")?,
-            credentials: optional_path(&sources, "credentials")?,
+            credentials: front::credentials(&sources, auth)?,
             region: sources.required("region")?.parse_with(name)?,
             account: sources.required("account")?.parse_with(name)?,
             limits: sources.required("limits")?.parse_with(limits::parse)?,
@@ -217,12 +263,34 @@ impl Config {
             memory: sources.required("memory-bytes")?.parse_with(memory)?,
             drain: sources.required("drain-seconds")?.parse_with(seconds)?,
         };
-        sources.required("auth")?.parse_with(auth)?;
-        if config.listen == config.admin_listen && config.listen.port() != 0 {
-            let admin = sources.required("admin-listen")?;
-            return Err(admin.refuse("it is the address of --listen too; give each its own port"));
-        }
+        config.check_addresses(&sources)?;
         Ok(config)
+    }
+
+    /// No two listeners have one address.
+    fn check_addresses(&self, sources: &Sources) -> Result<(), ConfigError> {
+        let tls = self.tls.as_ref().map(|tls| tls.listen);
+        for (later, address, earlier, other) in [
+            (
+                "admin-listen",
+                Some(self.admin_listen),
+                "listen",
+                Some(self.listen),
+            ),
+            ("tls-listen", tls, "listen", Some(self.listen)),
+            ("admin-listen", Some(self.admin_listen), "tls-listen", tls),
+        ] {
+            if address.is_some_and(|address| address.port() != 0) && address == other {
+                let problem =
+                    format!("it is the address of --{earlier} too; give each its own port");
+                // The TLS port may be where it is by default.
+                let found = sources
+                    .find(later)
+                    .map_or_else(|| sources.required(earlier), Ok)?;
+                return Err(found.refuse(&problem));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -244,7 +312,7 @@ fn name<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     let address = match text.strip_prefix("localhost:") {
         Some(port) => port
             .parse()
@@ -252,27 +320,21 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
             .map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
         None => text.parse::<SocketAddr>().ok(),
     };
-    let Some(address) = address else {
-        return Err(
-            "it is no address; write an IP address and a port, such as 127.0.0.1:4567".into(),
-        );
-    };
+    address.ok_or_else(|| {
+        "it is no address; write an IP address and a port, such as 127.0.0.1:4567".to_owned()
+    })
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = address(text)?;
     if address.ip().is_loopback() {
         return Ok(address);
     }
     Err(
-        "it is beyond loopback, which '--auth loopback' does not allow; \
-         use 127.0.0.1 or [::1] (signatures are verified by '--auth verify', in a later version)"
+        "it is beyond loopback, where the admin port would show its metrics to anybody; use \
+         127.0.0.1 or [::1]"
             .to_owned(),
     )
-}
-
-fn auth(text: &str) -> Result<(), String> {
-    match text {
-        "loopback" => Ok(()),
-        "verify" => Err("verifying signatures comes with a later version; use 'loopback'".into()),
-        _ => Err("it is no mode; use 'loopback'".to_owned()),
-    }
 }
 
 fn file_bytes(text: &str) -> Result<u64, String> {

@@ -59,6 +59,13 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// Which file was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FileLabel {
+    /// `credentials` or `certificate`.
+    pub file: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BudgetLabel {
     budget: &'static str,
@@ -103,6 +110,8 @@ pub struct Metrics {
     pub connections_closed: Family<ReasonLabel, Counter>,
     /// Manifests read again on SIGHUP that were refused.
     pub manifest_reloads_failed: Counter,
+    /// Files that changed and were refused.
+    pub file_reloads_failed: Family<FileLabel, Counter>,
     /// 1 while readyz answers 200.
     pub ready: Gauge,
     /// Per-stream series under CloudWatch's names.
@@ -136,6 +145,7 @@ impl Metrics {
             connections: Counter::default(),
             connections_closed: Family::default(),
             manifest_reloads_failed: Counter::default(),
+            file_reloads_failed: Family::default(),
             ready: Gauge::default(),
             cloudwatch: Arc::default(),
             registry: Arc::new(Mutex::new(Registry::default())),
@@ -162,6 +172,10 @@ impl Metrics {
         self.register(
             &names::MANIFEST_RELOADS_FAILED,
             self.manifest_reloads_failed.clone(),
+        );
+        self.register(
+            &names::FILE_RELOADS_FAILED,
+            self.file_reloads_failed.clone(),
         );
         self.register(&names::READY, self.ready.clone());
         let build = Family::<BuildLabels, Gauge>::default();

@@ -163,9 +163,7 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&before, &keys.0.current.read()));
         let (certificate, key) = pair();
-        keys.clone()
-            .replace_pem(&certificate, &key)
-            .expect("a pair");
+        keys.replace_pem(&certificate, &key).expect("a pair");
         assert!(!Arc::ptr_eq(&before, &keys.0.current.read()));
     }
 }

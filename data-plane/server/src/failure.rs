@@ -7,6 +7,7 @@ use millstream_chassis::telemetry::TelemetryError;
 use millstream_storage::volume::OpenError;
 use millstream_stream::error::OpenError as StreamsError;
 
+use crate::front::FrontError;
 use crate::local_control::ManifestsError;
 use crate::local_control::node::NodeFileError;
 
@@ -49,6 +50,9 @@ pub enum Failure {
     /// A file of the data directory cannot be used.
     #[error(transparent)]
     Node(#[from] NodeFileError),
+    /// Keys or certificates cannot be used.
+    #[error(transparent)]
+    Front(FrontError),
     /// The manifests of `-f` cannot be applied.
     #[error("setting 'f': {0}")]
     Manifests(#[from] ManifestsError),
@@ -65,6 +69,15 @@ pub enum Failure {
     },
 }
 
+impl From<FrontError> for Failure {
+    fn from(error: FrontError) -> Self {
+        match error {
+            FrontError::Node(error) => Self::Node(error),
+            error => Self::Front(error),
+        }
+    }
+}
+
 impl Failure {
     /// The exit code of the process.
     #[must_use]
@@ -73,6 +86,10 @@ impl Failure {
             Self::Config(_)
             | Self::Telemetry(_)
             | Self::Listen { .. }
+            | Self::Front(
+                FrontError::File { .. } | FrontError::Node(NodeFileError::TlsKey { .. }),
+            )
+            | Self::Node(NodeFileError::TlsKey { .. })
             | Self::Open(OpenError::Options(_)) => EXIT_CONFIGURATION,
             Self::Open(OpenError::Locked { .. }) => EXIT_LOCKED,
             Self::Open(OpenError::Corrupt { .. })
@@ -81,6 +98,7 @@ impl Failure {
             Self::Manifests(error) if error.is_configuration() => EXIT_CONFIGURATION,
             Self::Open(OpenError::Io { .. })
             | Self::Node(NodeFileError::Io { .. })
+            | Self::Front(_)
             | Self::Manifests(_)
             | Self::Store(_)
             | Self::System { .. } => EXIT_IO,

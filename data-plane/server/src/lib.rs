@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod engine_metrics;
 pub mod failure;
+pub mod front;
 pub mod local_control;
 pub mod server_command;
 pub mod start;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
-use millstream_chassis::config::SETTINGS;
+use millstream_chassis::config::{AuthMode, SETTINGS};
 use millstream_chassis::{Config, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -72,7 +73,7 @@ fn serve(flags: &ArgMatches) -> Result<(), Failure> {
         // Before anything else: a signal during the start is not lost.
         let signals = Signals::new().map_err(system("listening to signals"))?;
         survive_file_size_limit().map_err(system("listening to signals"))?;
-        if config.credentials.is_some() {
+        if config.credentials.is_some() && config.auth == AuthMode::Loopback {
             tracing::warn!("--credentials is not read: '--auth loopback' takes any signature");
         }
         let running = start(config).await?;
@@ -125,11 +126,37 @@ async fn until_told(running: Running, mut signals: Signals) -> Result<(), Failur
 fn print_exports(running: &Running) -> io::Result<()> {
     let region = &running.config().region;
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "export AWS_ENDPOINT_URL=http://{}", running.addr)?;
+    writeln!(stdout, "export AWS_ENDPOINT_URL={}", endpoint(running))?;
     writeln!(stdout, "export AWS_REGION={region}")?;
-    writeln!(stdout, "export AWS_ACCESS_KEY_ID={LOOPBACK_KEY}")?;
-    writeln!(stdout, "export AWS_SECRET_ACCESS_KEY={LOOPBACK_KEY}")?;
-    // boto3 and version 1 of the aws command read this one instead of AWS_REGION.
+    if running.config().auth == AuthMode::Loopback {
+        writeln!(stdout, "export AWS_ACCESS_KEY_ID={LOOPBACK_KEY}")?;
+        writeln!(stdout, "export AWS_SECRET_ACCESS_KEY={LOOPBACK_KEY}")?;
+    }
+    if let Some(ca) = &running.ca {
+        let quoted = ca.display().to_string().replace('\'', r"'\''");
+        writeln!(stdout, "export AWS_CA_BUNDLE='{quoted}'")?;
+    }
+    // boto3 and version 1 of the aws command read this one instead of AWS_REGION. It is the last
+    // line: whoever reads them knows that the server is ready.
     writeln!(stdout, "export AWS_DEFAULT_REGION={region}")?;
     stdout.flush()
+}
+
+/// Where clients on this machine find the server: over TLS where they can trust it by the line
+/// about the CA. The names in a certificate of the user's are not known here.
+fn endpoint(running: &Running) -> String {
+    match (running.tls_addr, &running.ca) {
+        (Some(addr), Some(_)) => format!("https://{}", reachable(addr)),
+        _ => format!("http://{}", reachable(running.addr)),
+    }
+}
+
+/// Loopback for an address that stands for every one of the machine.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
 }

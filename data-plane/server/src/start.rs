@@ -1,19 +1,21 @@
 //! Brings a server up, and down again: engine, streams, manifests, gateway, admin port.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use millstream_chassis::admin::{self, Phase, Readiness};
 use millstream_chassis::drain::drain;
 use millstream_chassis::{Config, DrainSignal, Metrics};
 use millstream_clock::{Clock, Entropy, SystemClock, SystemEntropy, task};
-use millstream_gateway::{Drained, Gateway, cloudwatch};
+use millstream_gateway::{Drained, Gateway, Listeners, cloudwatch};
 use millstream_storage::volume::{self, Engine};
 use millstream_stream::{Streams, retention};
 use millstream_types::Scope;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::front::Front;
 use crate::local_control::{self, LocalControl, node};
 use crate::{Failure, engine_metrics};
 
@@ -21,6 +23,10 @@ use crate::{Failure, engine_metrics};
 pub struct Running {
     /// Where the API listens.
     pub addr: SocketAddr,
+    /// Where it listens for TLS.
+    pub tls_addr: Option<SocketAddr>,
+    /// The file of the CA that clients of the TLS port have to trust, if it is the server's own.
+    pub ca: Option<PathBuf>,
     /// Where the admin port listens.
     pub admin_addr: SocketAddr,
     config: Config,
@@ -35,6 +41,13 @@ pub struct Running {
 
 /// A bound address and what serves or will serve it.
 type Bound<T> = Result<(SocketAddr, T), Failure>;
+
+/// The ports for clients, bound.
+struct ApiPorts {
+    addr: SocketAddr,
+    plain: TcpListener,
+    tls: Option<(SocketAddr, TcpListener)>,
+}
 
 /// What all parts of a server share.
 struct Shared {
@@ -62,7 +75,7 @@ pub async fn start(config: Config) -> Result<Running, Failure> {
         let serving = admin::serve(listener, shared.readiness.clone());
         (addr, task::spawn("admin", serving))
     });
-    let api = bind("listen", config.listen).await;
+    let api = bind_api(&config).await;
     let engine = open_engine(&config, &shared).await?;
     match bring_up(config, shared, engine.clone(), admin, api).await {
         Ok(running) => Ok(running),
@@ -82,6 +95,16 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Bound<TcpListener> 
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let bound = listener.local_addr().map_err(refused)?;
     Ok((bound, listener))
+}
+
+/// The plain port, and the TLS port if there is to be one.
+async fn bind_api(config: &Config) -> Result<ApiPorts, Failure> {
+    let (addr, plain) = bind("listen", config.listen).await?;
+    let tls = match &config.tls {
+        Some(tls) => Some(bind("tls-listen", tls.listen).await?),
+        None => None,
+    };
+    Ok(ApiPorts { addr, plain, tls })
 }
 
 async fn open_engine(config: &Config, shared: &Shared) -> Result<Engine, Failure> {
@@ -105,10 +128,13 @@ async fn bring_up(
     shared: Shared,
     engine: Engine,
     admin: Bound<JoinHandle<()>>,
-    api: Bound<TcpListener>,
+    api: Result<ApiPorts, Failure>,
 ) -> Result<Running, Failure> {
     let (admin_addr, admin) = admin?;
-    let (addr, listener) = api?;
+    let api = api?;
+    let (addr, tls_addr) = (api.addr, api.tls.as_ref().map(|(addr, _)| *addr));
+    let front = Front::open(&config, &*shared.clock)?;
+    let ca = front.ca.clone();
     let key = node::iterator_key(&config.data_dir, &*shared.entropy)?;
     let streams = Streams::open(
         Arc::new(engine.clone()),
@@ -134,19 +160,29 @@ async fn bring_up(
     }
     let (signal, drain) = drain();
     watch(&shared, &engine, &streams, &home, &drain);
+    let mut options = millstream_gateway::Options::new(home, config.memory);
+    options.auth = front.auth.clone();
+    let tls = api.tls.zip(front.tls.clone());
+    let listeners = Listeners {
+        plain: api.plain,
+        tls: tls.map(|((_, listener), keys)| (listener, keys)),
+    };
+    front.watch(Arc::clone(&shared.clock), &shared.metrics, &drain);
     let gateway = Gateway::new(
-        millstream_gateway::Options::new(home, config.memory),
+        options,
         streams,
         Arc::new(control.clone()),
         shared.metrics.clone(),
         shared.clock,
         &*shared.entropy,
     );
-    let gateway = task::spawn("gateway", gateway.run(listener, drain, config.drain));
+    let gateway = task::spawn("gateway", gateway.run(listeners, drain, config.drain));
     shared.readiness.set(Phase::Ready);
-    tracing::info!(%addr, %admin_addr, "ready");
+    tracing::info!(%addr, ?tls_addr, %admin_addr, "ready");
     Ok(Running {
         addr,
+        tls_addr,
+        ca,
         admin_addr,
         config,
         engine,

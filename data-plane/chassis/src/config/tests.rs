@@ -70,8 +70,11 @@ fn every_setting_can_come_from_every_source() {
         ("listen", "127.0.0.1:1"),
         ("admin-listen", "[::1]:2"),
         ("f", "/manifests"),
-        ("auth", "loopback"),
+        ("auth", "verify"),
         ("credentials", "/c"),
+        ("tls", "self-signed"),
+        ("tls-listen", "0.0.0.0:443"),
+        ("tls-names", "example.com"),
         ("region", "eu-west-1"),
         ("account", "123456789012"),
         ("limits", "unlimited"),
@@ -81,7 +84,11 @@ fn every_setting_can_come_from_every_source() {
         ("memory-bytes", "256MiB"),
         ("drain-seconds", "3"),
     ];
-    assert_eq!(values.len() + 1, SETTINGS.len(), "all but config");
+    assert_eq!(
+        values.len() + 3,
+        SETTINGS.len(),
+        "all but config, and the files that exclude self-signed"
+    );
     let flags = load(&values, &[], None).expect("as flags");
     let names: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
     let from_env = Config::load(BTreeMap::new(), &|name| {
@@ -129,8 +136,6 @@ fn an_error_names_the_setting_the_source_the_value_and_the_fix() {
 #[test]
 fn modes_that_are_not_there_are_refused_by_name() {
     for (flag, value, fix) in [
-        ("auth", "verify", "use 'loopback'"),
-        ("auth", "none", "use 'loopback'"),
         ("limits", "aws", "use 'unlimited'"),
         ("limits", "/does/not/exist.yaml", "use 'unlimited'"),
     ] {
@@ -140,25 +145,157 @@ fn modes_that_are_not_there_are_refused_by_name() {
 }
 
 #[test]
-fn nothing_listens_beyond_loopback() {
-    for flag in ["listen", "admin-listen"] {
+fn nothing_listens_beyond_loopback_unverified() {
+    let verified: Pairs<'_> = &[("auth", "verify"), ("credentials", "/c")];
+    let signed: Pairs<'_> = &[("tls", "self-signed")];
+    for (flag, more) in [("listen", &[][..]), ("tls-listen", signed)] {
         for address in ["0.0.0.0:4567", "[::]:4567", "192.168.1.1:80"] {
-            let text = problem(&[(flag, address)], &[], None);
+            let flags = [&[(flag, address)], more].concat();
+            let text = problem(&flags, &[], None);
             assert!(text.contains("beyond loopback"), "{text}");
+            assert!(text.contains(&format!("setting '{flag}'")), "{text}");
+            assert!(text.contains("--auth verify"), "{text}");
+            let flags = [&flags, verified].concat();
+            let config = load(&flags, &[], None).expect("verified");
+            let tls = config.tls.map(|tls| tls.listen);
+            assert_eq!(tls.unwrap_or(config.listen).to_string(), address);
         }
         for address in ["", "4567", "example.com:80", "127.0.0.1", "127.0.0.1:99999"] {
-            let text = problem(&[(flag, address)], &[], None);
+            let text = problem(&[&[(flag, address)], more].concat(), &[], None);
             assert!(text.contains("no address"), "{text}");
         }
     }
+    // The admin port shows its metrics to whoever comes.
+    let admin = [&[("admin-listen", "0.0.0.0:1")], verified].concat();
+    assert!(problem(&admin, &[], None).contains("beyond loopback"));
     let config = load(&[("listen", "localhost:0")], &[], None).expect("localhost is loopback");
     assert_eq!(config.listen.to_string(), "127.0.0.1:0");
-    let same = problem(
-        &[("listen", "127.0.0.1:9"), ("admin-listen", "127.0.0.1:9")],
-        &[],
-        None,
+}
+
+#[test]
+fn each_listener_has_an_address_of_its_own() {
+    let (one, two) = ("127.0.0.1:9", "127.0.0.1:8");
+    for (listen, admin, tls, refused) in [
+        (one, one, two, "admin-listen"),
+        (one, two, one, "tls-listen"),
+        (two, one, one, "admin-listen"),
+        ("127.0.0.1:4566", one, "", "listen"),
+    ] {
+        let mut flags = vec![
+            ("listen", listen),
+            ("admin-listen", admin),
+            ("tls", "self-signed"),
+        ];
+        flags.extend((!tls.is_empty()).then_some(("tls-listen", tls)));
+        let text = problem(&flags, &[], None);
+        assert!(text.contains("own port"), "{text}");
+        assert!(text.contains(&format!("setting '{refused}'")), "{text}");
+    }
+    let free = "127.0.0.1:0";
+    let flags = [
+        ("listen", free),
+        ("admin-listen", free),
+        ("tls-listen", free),
+    ];
+    assert!(load(&[&flags[..], &[("tls", "self-signed")]].concat(), &[], None).is_ok());
+}
+
+#[test]
+fn authentication_is_loopback_or_verified_with_keys() {
+    let config = load(&[], &[], None).expect("the defaults");
+    assert_eq!(config.auth, AuthMode::Loopback);
+    let flags = [("auth", "verify"), ("credentials", "/keys.yaml")];
+    let config = load(&flags, &[], None).expect("verified");
+    assert_eq!(config.auth, AuthMode::Verify);
+    assert_eq!(config.credentials, Some(PathBuf::from("/keys.yaml")));
+    for (flags, text) in [
+        (&[("auth", "none")][..], "use 'loopback' or 'verify'"),
+        (&[("auth", "verify")], "set --credentials"),
+        (&[("auth", "verify"), ("credentials", "")], "give a path"),
+    ] {
+        let found = problem(flags, &[], None);
+        assert!(found.contains(text), "{flags:?}: {found}");
+    }
+}
+
+#[test]
+fn tls_has_files_or_a_certificate_of_its_own() {
+    let tls = |flags: Pairs<'_>| load(flags, &[], None).expect("valid").tls;
+    assert_eq!(tls(&[]), None);
+    let own = tls(&[
+        ("tls", "self-signed"),
+        ("tls-names", "a.example, *.b, ::1,10.0.0.1"),
+    ]);
+    let own = own.expect("a port");
+    assert_eq!(own.listen.to_string(), "127.0.0.1:4566");
+    let names = ["a.example", "*.b", "::1", "10.0.0.1"].map(str::to_owned);
+    let names = names.to_vec();
+    assert_eq!(own.certificate, CertificateSource::SelfSigned { names });
+    let files = tls(&[
+        ("tls-cert", "/c"),
+        ("tls-key", "/k"),
+        ("tls-listen", "[::1]:5"),
+    ]);
+    let files = files.expect("a port");
+    assert_eq!(files.listen.to_string(), "[::1]:5");
+    let (certificate, key) = (PathBuf::from("/c"), PathBuf::from("/k"));
+    assert_eq!(
+        files.certificate,
+        CertificateSource::Files { certificate, key }
     );
-    assert!(same.contains("own port"), "{same}");
+}
+
+#[test]
+fn tls_settings_that_do_not_go_together_are_refused_by_name() {
+    for (flags, setting, text) in [
+        (&[("tls", "on")][..], "tls", "use 'self-signed'"),
+        (&[("tls-cert", "/c")], "tls-cert", "set --tls-key too"),
+        (&[("tls-key", "/k")], "tls-key", "set --tls-cert too"),
+        (
+            &[("tls-cert", ""), ("tls-key", "/k")],
+            "tls-cert",
+            "give a path",
+        ),
+        (
+            &[("tls-listen", "127.0.0.1:1")],
+            "tls-listen",
+            "no certificate to listen with",
+        ),
+        (
+            &[("tls-names", "a")],
+            "tls-names",
+            "'--tls self-signed' alone",
+        ),
+        (
+            &[("tls", "self-signed"), ("tls-cert", "/c")],
+            "tls-cert",
+            "one or the other",
+        ),
+        (
+            &[("tls", "self-signed"), ("tls-key", "/k")],
+            "tls-key",
+            "one or the other",
+        ),
+        (
+            &[("tls", "self-signed"), ("tls-names", "a,")],
+            "tls-names",
+            "'' is no DNS name",
+        ),
+        (
+            &[("tls", "self-signed"), ("tls-names", "a b")],
+            "tls-names",
+            "'a b' is no DNS name",
+        ),
+        (
+            &[("tls", "self-signed"), ("tls-names", "-a")],
+            "tls-names",
+            "'-a' is no DNS name",
+        ),
+    ] {
+        let found = problem(flags, &[], None);
+        assert!(found.contains(&format!("setting '{setting}'")), "{found}");
+        assert!(found.contains(text), "{flags:?}: {found}");
+    }
 }
 
 #[test]

@@ -84,8 +84,9 @@ names! {
     THROTTLED: Counter, "millstream_throttled_requests", None, ["operation"], "Requests answered with ProvisionedThroughputExceededException because a memory budget or the disk was full";
     CONNECTIONS_OPEN: Gauge, "millstream_connections_open", None, [], "Connections open now";
     CONNECTIONS: Counter, "millstream_connections", None, [], "Connections accepted";
-    CONNECTIONS_CLOSED: Counter, "millstream_connections_closed", None, ["reason"], "Connections that the server refused or cut: limit, no_request, idle, slow_reader, error";
+    CONNECTIONS_CLOSED: Counter, "millstream_connections_closed", None, ["reason"], "Connections that the server refused or cut: limit, no_request, tls, idle, slow_reader, error";
     MANIFEST_RELOADS_FAILED: Counter, "millstream_manifest_reloads_failed", None, [], "SIGHUPs whose manifests were refused; the old state goes on";
+    FILE_RELOADS_FAILED: Counter, "millstream_file_reloads_failed", None, ["file"], "Files of keys or certificates that changed and were refused; the old state goes on";
     BUDGET_USED: Gauge, "millstream_memory_budget_used", BYTES, ["budget"], "Bytes taken from a memory budget";
     BUDGET_CAP: Gauge, "millstream_memory_budget_cap", BYTES, ["budget"], "Cap of a memory budget";
     BUDGET_REFUSED: Counter, "millstream_memory_budget_refused", None, ["budget"], "Times that a memory budget had no room";

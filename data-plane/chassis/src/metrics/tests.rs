@@ -78,6 +78,10 @@ fn every_metric_is_shown_under_its_listed_name() {
         .observe(0.1);
     let reason = ReasonLabel { reason: "idle" };
     metrics.connections_closed.get_or_create(&reason).inc();
+    let file = FileLabel {
+        file: "credentials",
+    };
+    metrics.file_reloads_failed.get_or_create(&file).inc();
     metrics.watch_budgets(vec![Budget::new("bodies_small", 7)]);
     static POLLED: Name = Name {
         base: "millstream_polled",

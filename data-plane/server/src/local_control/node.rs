@@ -1,4 +1,5 @@
-//! The files in the folder `node/` of the data directory: `iterator.key` and `desired-state`.
+//! The files in the folder `node/` of the data directory: `iterator.key` and `desired-state`, and how
+//! those of `front` are read and written.
 //!
 //! Formats: `docs/formats/node-files.md`. Each file is written beside its place, synced, renamed,
 //! and its folder synced: it is whole or absent after any crash.
@@ -42,6 +43,15 @@ pub enum NodeFileError {
         path: PathBuf,
         /// Its length.
         bytes: usize,
+    },
+    /// The key of the CA is none.
+    #[error(
+        "{}: it is no private key in PEM form; remove the file (a new CA is made, and clients have \
+         to trust its certificate)", path.display()
+    )]
+    TlsKey {
+        /// The file.
+        path: PathBuf,
     },
     /// The desired state fails its checksum or is of another version.
     #[error("{}: {reason}; remove the file (it is written again from the manifests)", path.display())]
@@ -164,6 +174,16 @@ fn decode(bytes: &[u8]) -> Result<DesiredState, &'static str> {
     serde_json::from_str(body).map_err(|_| "its JSON is not of the format")
 }
 
+/// Where a file of `node/` is.
+pub(crate) fn file_path(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(FOLDER).join(name)
+}
+
+/// The bytes of a file of `node/`, if it is there.
+pub(crate) fn read_file(data_dir: &Path, name: &str) -> Result<Option<Vec<u8>>, NodeFileError> {
+    read(&file_path(data_dir, name))
+}
+
 fn failed(path: &Path) -> impl Fn(io::Error) -> NodeFileError + '_ {
     |source| NodeFileError::Io {
         path: path.to_owned(),
@@ -180,7 +200,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, NodeFileError> {
 }
 
 /// Writes a file that only its owner can read, atomically and durably.
-fn write(data_dir: &Path, name: &str, bytes: &[u8]) -> Result<(), NodeFileError> {
+pub(crate) fn write(data_dir: &Path, name: &str, bytes: &[u8]) -> Result<(), NodeFileError> {
     let folder = data_dir.join(FOLDER);
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
     let (path, beside) = (folder.join(name), folder.join(format!("{name}.new")));

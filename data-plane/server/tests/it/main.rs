@@ -1,5 +1,6 @@
 //! The program's parts together, over HTTP.
 
+mod front;
 mod malformed;
 mod overload;
 mod process;

@@ -100,7 +100,16 @@ fn settings_that_cannot_be_used_end_with_2_and_name_the_fix() {
     let data = folder();
     for (flags, text) in [
         (vec!["--wal-file-bytes", "64MB"], "such as 64MiB"),
-        (vec!["--auth", "verify"], "setting 'auth'"),
+        (vec!["--auth", "verify"], "set --credentials"),
+        (
+            vec!["--auth", "verify", "--credentials", "/does/not/exist"],
+            "setting 'credentials': /does/not/exist",
+        ),
+        (
+            vec!["--tls-cert", "/dev/null", "--tls-key", "/dev/null"],
+            "setting 'tls-cert': /dev/null: there is no certificate",
+        ),
+        (vec!["--tls", "on"], "use 'self-signed'"),
         (vec!["--limits", "aws"], "setting 'limits'"),
         (
             vec!["--limits", "/does/not/exist"],

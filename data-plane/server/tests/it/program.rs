@@ -1,6 +1,6 @@
 //! The built program as a child process.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,11 +9,15 @@ use std::time::Duration;
 /// Longest wait for an answer of the program.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
+/// How the last line that a ready server says begins.
+const LAST_LINE: &str = "export AWS_DEFAULT_REGION=";
+
 /// A running server; killed when dropped.
 pub(crate) struct Program {
     child: Child,
     /// The lines on stdout before it was ready.
     pub(crate) exports: Vec<String>,
+    /// The address of the first line.
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -69,13 +73,16 @@ impl Program {
         ]);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
         let stdout = child.stdout.take().expect("piped");
-        let lines = BufReader::new(stdout).lines().take(5);
-        let exports: Vec<String> = lines.map(|line| line.expect("a line")).collect();
-        let url = exports
-            .first()
-            .and_then(|line| line.strip_prefix("export AWS_ENDPOINT_URL=http://"));
+        let mut exports: Vec<String> = Vec::new();
+        for line in BufReader::new(stdout).lines() {
+            exports.push(line.expect("a line"));
+            if exports.iter().any(|line| line.starts_with(LAST_LINE)) {
+                break;
+            }
+        }
+        let url = exports.first().and_then(|line| line.split_once("://"));
         let addr = url
-            .and_then(|addr| addr.parse().ok())
+            .and_then(|(_, addr)| addr.parse().ok())
             .expect("an address on the first line");
         Self {
             child,
@@ -138,17 +145,25 @@ impl Program {
 
     /// The same, for a server that may end instead of answering.
     pub(crate) fn try_call(&self, operation: &str, body: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(self.addr).ok()?;
-        stream.set_read_timeout(Some(ANSWER_TIME)).expect("set");
-        stream
-            .write_all(request(operation, body, "connection: close\r\n").as_bytes())
-            .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.get(9..12).and_then(|status| status.parse().ok());
-        Some((status?, body.to_owned()))
+        self.try_send(&request(operation, body, "connection: close\r\n"))
     }
+
+    /// Sends a whole request that closes its connection; gives the status and the body.
+    pub(crate) fn try_send(&self, request: &str) -> Option<(u16, String)> {
+        let stream = TcpStream::connect(self.addr).ok()?;
+        stream.set_read_timeout(Some(ANSWER_TIME)).expect("set");
+        exchange(stream, request)
+    }
+}
+
+/// Sends a request over a connection that the server closes; gives the status and the body.
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> Option<(u16, String)> {
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    Some((status?, body.to_owned()))
 }
 
 impl Drop for Program {
