@@ -28,7 +28,7 @@ TIMED = sh e2e/timed.sh
 TEST_FEATURES = --features millstream-crds/cel
 
 .PHONY: help demo test check dev gen sim crash bench bench-peers check-each
-.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof cluster-test cluster-demo cluster-ci
+.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof cluster-test cluster-demo cluster-ci cluster-lint
 .PHONY: charts apiserver
 .PHONY: format lint docs unit tidy server clients
 
@@ -107,6 +107,9 @@ cluster-test: ## clients and faults on the cluster: SCENARIOS=--short, or names;
 	@$(CARGO) build --quiet --locked -p millstream-e2e --bin history
 	@$(PYTHON) e2e/images/proof.py
 	@$(PYTHON) e2e/cluster/scenarios.py $(SCENARIOS)
+
+cluster-lint: ## scripts and manifests of e2e/cluster, e2e/kind and e2e/images, without a cluster
+	@$(PYTHON) e2e/cluster/lint.py
 
 cluster-ci: ## what CI runs of the cluster: the short set on a cluster of its own
 	@sh e2e/cluster/ci.sh

@@ -8,19 +8,20 @@ cd "$(dirname "$0")/../.." || exit 1
 skip() {
     echo "skipped: the cluster: $1"
     echo 'cluster: 0 passed, 0 failed, 1 skipped'
-    exit 0
+    exit $failed
 }
 
 timed() {
     sh e2e/timed.sh "$@" || failed=1
 }
 
+failed=0
+timed cluster-lint make --no-print-directory cluster-lint
 [ "$(id -u)" -eq 0 ] || skip 'it needs root, for its namespaces and cgroups'
 command -v go >/dev/null || skip 'it needs Go, to build Kubernetes'
 
 # A name of its own: a developer's cluster on the same machine stays as it is.
 export E2E_CLUSTER=local E2E_CLUSTER_NAME=ci
-failed=0
 timed cluster-programs python3 e2e/cluster/binaries.py debian
 timed cluster-binaries python3 e2e/cluster/binaries.py kube
 [ $failed -eq 0 ] && timed cluster-up make --no-print-directory cluster-up NODES=2
