@@ -11,6 +11,9 @@ pub mod remote;
 pub mod server;
 mod wire;
 
+use futures::future::{BoxFuture, FutureExt as _};
+use tokio::sync::watch;
+
 pub use certify::{Certifier, CertifyOptions};
 pub use client::{AttachHandle, AttachOptions, AttachService};
 pub use contract::{
@@ -18,3 +21,8 @@ pub use contract::{
 };
 pub use remote::RemoteControl;
 pub use server::ContractServer;
+
+/// Returns when a service should end: it was told so, or nobody is left to tell it.
+fn told(mut stop: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
+    async move { drop(stop.wait_for(|stop| *stop).await) }.boxed()
+}

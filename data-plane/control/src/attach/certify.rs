@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::attach::client::{Backoff, find};
+use crate::attach::told;
 use crate::attach::wire::proto;
 use crate::keeper::{StateStore, open, seal};
 use crate::version::CONTRACT;
@@ -150,9 +151,10 @@ impl Certifier {
     }
 
     /// Keeps certificate and bundle fresh until `stop` says so or its sender is gone.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, stop: watch::Receiver<bool>) {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => {},
+            biased;
+            () = told(stop) => {},
             () = self.refresh_for_ever() => {},
         }
     }
@@ -202,8 +204,9 @@ impl Certifier {
     /// Asks each replica in turn.
     async fn renew(&mut self) -> Result<(), String> {
         let options = &self.options;
-        let found = find(&*options.resolver, &options.operator, &*options.entropy).await;
+        let (resolver, entropy) = (Arc::clone(&options.resolver), Arc::clone(&options.entropy));
         let mut reason = format!("{} has no address", options.operator);
+        let found = find(resolver, options.operator.clone(), entropy).await;
         for address in found {
             match task::timeout(SIGN_TIMEOUT, self.ask(&address)).await {
                 Ok(Ok(kept)) => return self.install(&kept),

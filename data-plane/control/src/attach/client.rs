@@ -10,13 +10,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{FutureExt as _, StreamExt as _};
 use millstream_clock::{Entropy, task};
 use millstream_link::grpc::{Channel, MESSAGE_BYTES_MAX};
 use millstream_link::{Address, Connector, Resolver};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tonic::{Status, Streaming};
 
 use crate::attach::remote::RemoteControl;
+use crate::attach::told;
 use crate::attach::wire::{self, proto};
 use crate::desired::DesiredState;
 use crate::keeper::{Keeper, Offer};
@@ -114,9 +116,10 @@ impl AttachService {
     }
 
     /// Attaches, and attaches again, until `stop` says so or its sender is gone.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, stop: watch::Receiver<bool>) {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => {},
+            biased;
+            () = told(stop) => {},
             () = self.attach_for_ever() => {},
         }
         self.leader.send_replace(None);
@@ -125,7 +128,7 @@ impl AttachService {
     async fn attach_for_ever(&mut self) {
         let mut backoff = Backoff::new(Arc::clone(&self.options.entropy));
         loop {
-            for address in addresses(&self.options).await {
+            for address in self.addresses().await {
                 match self.session(&address).await {
                     Ended::NotAttached(reason) => {
                         tracing::debug!(%address, reason, "not attached here");
@@ -141,14 +144,25 @@ impl AttachService {
         }
     }
 
+    /// The operator's replicas, in an order of their own for each try.
+    async fn addresses(&self) -> Vec<Address> {
+        let options = &self.options;
+        let (resolver, entropy) = (Arc::clone(&options.resolver), Arc::clone(&options.entropy));
+        find(resolver, options.operator.clone(), entropy).await
+    }
+
     /// One session with one replica, to its end.
     async fn session(&mut self, address: &Address) -> Ended {
         let channel = Channel::new(Arc::clone(&self.options.connector), address.clone());
         let mut client = ContractClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        // ends the reports with the session: a stream that is still being sent stays open
+        let (_while_in_session, over) = oneshot::channel::<()>();
         let reports = reports::stream(self.observed.clone(), self.desired.subscribe());
-        let accepted = task::timeout(ATTACH_TIMEOUT, client.attach(reports)).await;
+        let reports = reports.take_until(over);
+        // boxed: the compiler cannot see through the generated future that it may change threads
+        let accepted = task::timeout(ATTACH_TIMEOUT, client.attach(reports).boxed()).await;
         let mut states = match accepted {
             Err(_) => return Ended::NotAttached("no answer in time".to_owned()),
             Ok(Err(status)) => return Ended::NotAttached(status.message().to_owned()),
@@ -192,18 +206,13 @@ enum Ended {
     Attached(String),
 }
 
-/// The operator's replicas, in an order of their own for each try.
-async fn addresses(options: &AttachOptions) -> Vec<Address> {
-    find(&*options.resolver, &options.operator, &*options.entropy).await
-}
-
 /// All addresses behind a name, starting anywhere.
 pub(super) async fn find(
-    resolver: &dyn Resolver,
-    name: &Address,
-    entropy: &dyn Entropy,
+    resolver: Arc<dyn Resolver>,
+    name: Address,
+    entropy: Arc<dyn Entropy>,
 ) -> Vec<Address> {
-    let mut found = match task::timeout(RESOLVE_TIMEOUT, resolver.resolve(name)).await {
+    let mut found = match task::timeout(RESOLVE_TIMEOUT, resolver.resolve(&name)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             tracing::debug!(%name, %error, "cannot look up the operator");

@@ -178,6 +178,7 @@ async fn report(
 ) {
     loop {
         let message = tokio::select! {
+            biased;
             () = reports.closed() => return,
             message = messages.message() => message,
         };

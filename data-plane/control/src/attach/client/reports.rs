@@ -25,6 +25,7 @@ pub(super) fn stream(
             if !first {
                 task::sleep(REPORT_EVERY_MIN).await;
                 tokio::select! {
+                    biased;
                     changed = observed.changed() => changed.ok()?,
                     changed = desired.changed() => changed.ok()?,
                 }

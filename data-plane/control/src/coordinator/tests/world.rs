@@ -25,8 +25,9 @@ enum Event {
     Persist,
     PersistFails,
     Wait(u64),
-    RestartLeader,
-    NextLeader,
+    /// Whether its first open write was done, unseen.
+    RestartLeader(bool),
+    NextLeader(bool),
     SayItAgain,
 }
 
@@ -45,8 +46,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => Just(Event::Persist),
         1 => Just(Event::PersistFails),
         3 => (0..20_u64).prop_map(Event::Wait),
-        1 => Just(Event::RestartLeader),
-        1 => Just(Event::NextLeader),
+        1 => any::<bool>().prop_map(Event::RestartLeader),
+        1 => any::<bool>().prop_map(Event::NextLeader),
         1 => Just(Event::SayItAgain),
     ]
 }
@@ -198,11 +199,27 @@ impl World {
         server.take(state);
     }
 
-    /// What was asked first is written, as a conditional write to a ConfigMap would be.
+    /// The leader has gone; the write that it had begun may have been done.
+    fn lead_after(&mut self, written: bool) {
+        if written && let Some(placement) = self.to_persist.pop_front() {
+            self.write(placement);
+        }
+        self.lead();
+    }
+
     fn persist(&mut self) {
-        let Some(placement) = self.to_persist.pop_front() else {
-            return;
-        };
+        if let Some(placement) = self.to_persist.pop_front() {
+            let input = Input::PlacementPersisted {
+                pool: placement.pool.clone(),
+                version: placement.version,
+            };
+            self.write(placement);
+            self.feed(input);
+        }
+    }
+
+    /// As a conditional write to a ConfigMap would.
+    fn write(&mut self, placement: Placement) {
         let before = self.stored.get(&placement.pool);
         assert!(before.is_none_or(|before| before.version < placement.version));
         let removed: Vec<u128> = before
@@ -219,13 +236,8 @@ impl World {
             let first = self.homes.entry(uid.0).or_insert_with(|| here.clone());
             assert_eq!(*first, here, "stream {} has moved", uid.0);
         }
-        let input = Input::PlacementPersisted {
-            pool: placement.pool.clone(),
-            version: placement.version,
-        };
         self.written.push(placement.clone());
         self.stored.insert(placement.pool.clone(), placement);
-        self.feed(input);
     }
 
     fn attach(&mut self, index: usize) {
@@ -301,10 +313,10 @@ impl World {
                 self.now += seconds(secs);
                 self.feed(Input::Tick);
             },
-            Event::RestartLeader => self.lead(),
-            Event::NextLeader => {
+            Event::RestartLeader(written) => self.lead_after(written),
+            Event::NextLeader(written) => {
                 self.term += 1;
-                self.lead();
+                self.lead_after(written);
             },
             Event::SayItAgain => self.say_it_all(),
         }
@@ -365,8 +377,8 @@ impl World {
         for uid in self.wanted.keys() {
             assert_eq!(seen.remove(uid), Some(StreamPhase::Active));
         }
-        let orphans: Vec<u128> = self.leader.orphans().iter().map(|o| o.uid.0).collect();
-        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), orphans);
+        let orphans: BTreeSet<u128> = self.leader.orphans().iter().map(|o| o.uid.0).collect();
+        assert_eq!(seen.into_keys().collect::<BTreeSet<_>>(), orphans);
         // the same again: nothing is written and nothing is said
         let written = self.written.len();
         let before: Vec<_> = self
