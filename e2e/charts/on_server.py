@@ -6,6 +6,7 @@ There are no controllers, so nothing runs; what is tried is what the API server 
 import json
 
 import helm
+import operator_process
 import rules
 from tally import equal, holds
 
@@ -23,17 +24,24 @@ RIGHTS = [
     (OPERATOR, "patch", "", "secrets", "", "team-a", False),
     (OPERATOR, "patch", "apps", "statefulsets", "", "team-a", True),
     (OPERATOR, "delete", "", "pods", "", "team-a", True),
+    # A pool that is given up goes, which needs its pods: tried on a cluster.
+    (OPERATOR, "delete", "apps", "statefulsets", "", "team-a", True),
+    (OPERATOR, "delete", "", "services", "", "team-a", True),
+    (OPERATOR, "delete", "", "serviceaccounts", "", "team-a", True),
+    (OPERATOR, "delete", "", "configmaps", "", "team-a", True),
+    (OPERATOR, "delete", "policy", "poddisruptionbudgets", "", "team-a", True),
+    (OPERATOR, "delete", "networking.k8s.io", "networkpolicies", "", "team-a", True),
     (OPERATOR, "create", "", "pods", "", "team-a", False),
     (OPERATOR, "create", "", "pods/exec", "", "team-a", False),
     (OPERATOR, "delete", "", "persistentvolumeclaims", "", "team-a", False),
     (OPERATOR, "patch", "millstream.dev", "datastreams", "", "default", False),
     (OPERATOR, "list", "", "secrets", "", "default", False),
     (OPERATOR, "list", "", "secrets", "", "", False),
-    (OPERATOR, "patch", "", "secrets", "millstream-ca", helm.NAMESPACE, True),
-    (OPERATOR, "patch", "", "secrets", "other", helm.NAMESPACE, False),
+    (OPERATOR, "update", "", "secrets", "millstream-ca", helm.NAMESPACE, True),
+    (OPERATOR, "update", "", "secrets", "other", helm.NAMESPACE, False),
     (OPERATOR, "list", "", "secrets", "", helm.NAMESPACE, False),
-    (OPERATOR, "patch", "coordination.k8s.io", "leases", "millstream-operator", helm.NAMESPACE, True),
-    (OPERATOR, "patch", "coordination.k8s.io", "leases", "other", helm.NAMESPACE, False),
+    (OPERATOR, "update", "coordination.k8s.io", "leases", "millstream-operator", helm.NAMESPACE, True),
+    (OPERATOR, "update", "coordination.k8s.io", "leases", "other", helm.NAMESPACE, False),
     (OPERATOR, "create", "authentication.k8s.io", "tokenreviews", "", "", True),
     (OPERATOR, "list", "", "namespaces", "", "", True),
     (OPERATOR, "delete", "", "namespaces", "team-a", "", False),
@@ -72,6 +80,7 @@ def all_checks(tally, server):
         right = f"{who.rsplit(':', 1)[1]} {verb} {resource} {name} in {namespace or 'the cluster'}"
         with tally.check(f"rights: {right}: {'yes' if allowed else 'no'}"):
             equal(may(server, who, verb, group, resource, name, namespace), allowed)
+    operator_process.all_checks(tally, server)
     with tally.check("an upgrade with TLS keeps the values that were set before"):
         option = "gateway.tls.enabled=true,gateway.tls.secretName=millstream-tls"
         install(server, helm.RELEASE, helm.MAIN, "--reset-then-reuse-values", "--set", option)
