@@ -1,8 +1,9 @@
 """Runs each client's checks against a built server, and ends with one line of counts.
 
 Every client gets a server of its own over an empty data directory, an environment that holds only
-what that server printed, and a deadline. `python3 e2e/clients/run.py [--profile dev] [NAME ...]`
-with names from boto3, awscli, javascript, rust; without names, all of them.
+what that server printed, and a deadline; then another server that verifies signatures, over TLS
+where the client has it, with a key from its file. `python3 e2e/clients/run.py [--profile dev]
+[NAME ...]` with names from boto3, accounts, awscli, javascript, rust; without names, all of them.
 """
 
 import argparse
@@ -24,15 +25,70 @@ CLIENT_SECONDS = 180
 BUILD_SECONDS = 1800
 
 
-class Client:
-    """A command line, what it adds to the environment, and the HTTP version it must have used."""
+KEYS = {
+    "AKIAOURS": ("our/secret+1=", "000000000000"),
+    "AKIATHEIRS": ("their/secret+2=", "111122223333"),
+}
 
-    def __init__(self, command, version="1.1", **environment):
-        self.command, self.version, self.environment = command, version, environment
+
+class Client:
+    """A command line, what it adds to the environment, the HTTP version it must have used, and the
+    variable in which it learns whom to trust (none: it has no TLS)."""
+
+    def __init__(
+        self,
+        command,
+        version="1.1",
+        trust="AWS_CA_BUNDLE",
+        modes=("loopback", "verified"),
+        **environment,
+    ):
+        self.command, self.version, self.trust, self.modes = command, version, trust, modes
+        self.environment = environment
+
+
+class Mode:
+    """How a server knows its callers, and what its clients need for that."""
+
+    def __init__(self, name, verified):
+        self.name, self.verified = name, verified
+
+    def flags(self, client: Client, folder: pathlib.Path) -> list:
+        """The server's flags."""
+        if not self.verified:
+            return []
+        entries = [
+            f"- {{id: {key}, secret: {secret}, account: '{account}'}}\n"
+            for key, (secret, account) in KEYS.items()
+        ]
+        file = folder / "keys.yaml"
+        file.write_text("accessKeys:\n" + "".join(entries))
+        tls = ["--tls", "self-signed", "--tls-listen", "127.0.0.1:0"] if client.trust else []
+        return ["--auth", "verify", "--credentials", str(file), *tls]
+
+    def environment(self, client: Client, exported: dict) -> dict:
+        """What a client gets beside the exports."""
+        if not self.verified:
+            return {}
+        key, (secret, _) = next(iter(KEYS.items()))
+        found = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+        if client.trust:
+            assert exported["AWS_ENDPOINT_URL"].startswith("https://"), exported
+            found[client.trust] = exported["AWS_CA_BUNDLE"]
+        return found
+
+
+MODES = (Mode("loopback", False), Mode("verified", True))
 
 
 def boto3():
     return Client([str(bring.python()), str(HERE / "boto3" / "streams.py")])
+
+
+def accounts():
+    keys = [value for key, (secret, account) in KEYS.items() for value in (key, secret, account)]
+    command = [str(bring.python()), str(HERE / "boto3" / "accounts.py"), *keys]
+    return Client(command, modes=("verified",))
 
 
 def awscli():
@@ -43,7 +99,7 @@ def javascript():
     command, modules = bring.node_modules()
     script = str(HERE / "javascript" / "streams.mjs")
     environment = {"NODE_MODULES_AT": str(modules), "NODE_NO_WARNINGS": "1"}
-    return Client([*command, script], version="2", **environment)
+    return Client([*command, script], version="2", trust="NODE_EXTRA_CA_CERTS", **environment)
 
 
 def rust():
@@ -53,24 +109,36 @@ def rust():
     build = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     subprocess.run(build, check=True, timeout=BUILD_SECONDS, env=environment)
-    return Client([str(target / "debug" / "millstream-client-rust")])
+    return Client([str(target / "debug" / "millstream-client-rust")], trust=None)
 
 
-CLIENTS = {"boto3": boto3, "awscli": awscli, "javascript": javascript, "rust": rust}
+CLIENTS = {"boto3": boto3, "accounts": accounts, "awscli": awscli, "javascript": javascript, "rust": rust}
 
 
 def run(name: str, binary: pathlib.Path, folder: pathlib.Path) -> tuple:
-    """One client: (passed, failed, skipped)."""
+    """One client, in each mode: (passed, failed, skipped)."""
     try:
         client = CLIENTS[name]()
     except bring.Missing as missing:
         print(f"{name}: skipped: {missing}", flush=True)
         return 0, 0, 1
+    totals = (0, 0)
+    for mode in MODES:
+        if mode.name in client.modes:
+            at = folder / f"{name}-{mode.name}"
+            counted = run_in(mode, f"{name}, {mode.name}", client, binary, at)
+            totals = [sum(pair) for pair in zip(totals, counted)]
+    return *totals, 0
+
+
+def run_in(mode: Mode, name: str, client: Client, binary, folder: pathlib.Path) -> tuple:
+    """One client against a server of its own: (passed, failed)."""
     begin = time.monotonic()
-    instance = server.Server(binary, folder / name)
+    folder.mkdir()
+    instance = server.Server(binary, folder / "data", *mode.flags(client, folder))
     instance.start()
     try:
-        passed, failed = checks(client, instance)
+        passed, failed = checks(mode, client, instance)
         if not failed and not instance.requests(client.version):
             print(f"  not ok: no request came over HTTP/{client.version}", flush=True)
             failed += 1
@@ -84,13 +152,15 @@ def run(name: str, binary: pathlib.Path, folder: pathlib.Path) -> tuple:
         print(f"the server's log ends:\n{instance.log_tail()}", flush=True)
     seconds = time.monotonic() - begin
     print(f"{name}: {passed} passed, {failed} failed, {seconds:.1f} s", flush=True)
-    return passed, failed, 0
+    return passed, failed
 
 
-def checks(client: Client, instance: server.Server) -> tuple:
+def checks(mode: Mode, client: Client, instance: server.Server) -> tuple:
     """Runs the script to its end or its deadline, and counts what it reports."""
     keep = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    environment = {**keep, **instance.environment, **client.environment}
+    exported = instance.environment
+    environment = {**keep, **exported, **client.environment}
+    environment.update(mode.environment(client, exported))
     environment.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
     process = subprocess.Popen(
         client.command,
