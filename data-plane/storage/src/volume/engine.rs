@@ -52,6 +52,8 @@ struct Inner {
     stock: Arc<WalStock<RealDisk>>,
     admission: Arc<Admission>,
     failed: watch::Receiver<Option<String>>,
+    /// The life of the writer.
+    epoch: u64,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -99,6 +101,7 @@ impl Engine {
             sink,
             reserved,
         } = opened;
+        let epoch = log.epoch();
         let (failure, failed) = Failure::new();
         let queue = Arc::new(CommitQueue::new(shared.options.window_bytes));
         let admission = Arc::new(Admission::new(shared.options.unwritten_bytes));
@@ -145,6 +148,7 @@ impl Engine {
             stock,
             admission,
             failed,
+            epoch,
             threads,
         };
         Ok(Self {
@@ -175,6 +179,12 @@ impl Engine {
             // the threads have ended without a failure
             None => std::future::pending().await,
         }
+    }
+
+    /// The life of the log's writer: each open begins one, with a higher number than all before.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.inner.epoch
     }
 
     /// What was done since the open, and what is held now.

@@ -81,6 +81,11 @@ enum Part {
 }
 
 impl<D: Disk> LogLane<D> {
+    /// The writer's epoch.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.writer.epoch
+    }
+
     pub(crate) fn new(writer: WalWriter<D>, shards: HashMap<ShardUid, Numbering>) -> Self {
         Self {
             shared: Arc::clone(&writer.shared),
