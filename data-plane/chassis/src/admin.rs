@@ -98,7 +98,7 @@ pub async fn serve(listener: TcpListener, readiness: Readiness) {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness) {
     let service = service_fn(move |request| {
-        let response = answer(&request, &readiness);
+        let response = answer(&request, &readiness, peer);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -111,7 +111,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness) {
     }
 }
 
-fn answer(request: &Request<Incoming>, readiness: &Readiness) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    readiness: &Readiness,
+    peer: SocketAddr,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
     }
@@ -119,6 +123,11 @@ fn answer(request: &Request<Incoming>, readiness: &Readiness) -> Response<Full<B
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if readiness.is_ready() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        // They say much about what goes on; beyond loopback nobody has shown who they are.
+        "/metrics" if !peer.ip().to_canonical().is_loopback() => text(
+            StatusCode::FORBIDDEN,
+            "the metrics are shown on loopback only\n",
+        ),
         "/metrics" => {
             let mut response = text(StatusCode::OK, readiness.metrics.text());
             let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";

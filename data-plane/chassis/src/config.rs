@@ -6,6 +6,7 @@
 
 mod front;
 mod limits;
+mod roles;
 mod size;
 mod source;
 
@@ -22,6 +23,7 @@ use crate::memory::MemoryPlan;
 
 pub use front::{AuthMode, CertificateSource, TlsPort};
 pub use limits::{ACCOUNT_SHARDS_MAX, Limits};
+pub use roles::{Member, Role, ShardRole};
 pub use size::{ParseSizeError, parse_size};
 use source::Sources;
 pub use source::{ConfigError, Source};
@@ -51,12 +53,18 @@ impl Setting {
 }
 
 /// Every setting of `millstream server`. `f` is the short flag `-f`.
-pub const SETTINGS: [Setting; 20] = [
+pub const SETTINGS: [Setting; 28] = [
     setting(
         "config",
         "FILE",
         None,
         "YAML file with settings, keyed by their names",
+    ),
+    setting(
+        "role",
+        "ROLE",
+        None,
+        "shard or gateway: one process of many, under an operator; absent: everything in one process",
     ),
     setting(
         "data-dir",
@@ -174,6 +182,48 @@ pub const SETTINGS: [Setting; 20] = [
         Some("20"),
         "longest wait for requests under way at the end",
     ),
+    setting(
+        "operator",
+        "HOST:PORT",
+        None,
+        "contract port of the operator, for --role; a name may stand for several addresses",
+    ),
+    setting(
+        "token-file",
+        "FILE",
+        None,
+        "token of the pod's service account, for --role; read again for each certificate",
+    ),
+    setting(
+        "ca-file",
+        "FILE",
+        None,
+        "PEM file of the authorities that are trusted, for --role; read again when it changes",
+    ),
+    setting(
+        "pool",
+        "POOL",
+        None,
+        "pool of a shard server in its namespace",
+    ),
+    setting(
+        "rpc-listen",
+        "HOST:PORT",
+        Some("127.0.0.1:4569"),
+        "address of a shard server for gateways and other shard servers, with mutual TLS",
+    ),
+    setting(
+        "pod-name",
+        "NAME",
+        None,
+        "name of the pod, for --role; POD_NAME unless it is set",
+    ),
+    setting(
+        "pod-namespace",
+        "NAME",
+        None,
+        "namespace of the pod, for --role; POD_NAMESPACE unless it is set",
+    ),
 ];
 
 const fn setting(
@@ -200,6 +250,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// Valid settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// What the process does.
+    pub role: Role,
     /// Directory of the records.
     pub data_dir: PathBuf,
     /// Address of the API; on loopback unless signatures are verified.
@@ -208,7 +260,7 @@ pub struct Config {
     pub tls: Option<TlsPort>,
     /// How callers are known.
     pub auth: AuthMode,
-    /// Address of the admin port; on loopback.
+    /// Address of the admin port; on loopback unless the process is one of many.
     pub admin_listen: SocketAddr,
     /// File or folder of manifests.
     pub manifests: Option<PathBuf>,
@@ -244,14 +296,17 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let sources = Sources::read(flags, env)?;
         let auth = sources.required("auth")?.parse_with(front::auth)?;
+        let role = roles::role(&sources, auth, env)?;
         let config = Self {
             data_dir: sources.required("data-dir")?.parse_with(path)?,
             listen: front::listen(sources.required("listen")?, auth)?,
             tls: front::tls(&sources, auth)?,
             auth,
-            admin_listen: sources.required("admin-listen")?.parse_with(loopback)?,
+            admin_listen: sources
+                .required("admin-listen")?
+                .parse_with(|text| admin(text, &role))?,
             manifests: optional_path(&sources, "f")?,
-            credentials: front::credentials(&sources, auth)?,
+            credentials: front::credentials(&sources, auth, &role)?,
             region: sources.required("region")?.parse_with(name)?,
             account: sources.required("account")?.parse_with(name)?,
             limits: sources.required("limits")?.parse_with(limits::parse)?,
@@ -262,9 +317,17 @@ impl Config {
             segment_bytes: sources.required("segment-bytes")?.parse_with(file_bytes)?,
             memory: sources.required("memory-bytes")?.parse_with(memory)?,
             drain: sources.required("drain-seconds")?.parse_with(seconds)?,
+            role,
         };
         config.check_addresses(&sources)?;
         Ok(config)
+    }
+
+    const fn rpc_listen(&self) -> Option<SocketAddr> {
+        match &self.role {
+            Role::Shard(role) => Some(role.rpc_listen),
+            Role::All | Role::Gateway(_) => None,
+        }
     }
 
     /// No two listeners have one address.
@@ -279,6 +342,12 @@ impl Config {
             ),
             ("tls-listen", tls, "listen", Some(self.listen)),
             ("admin-listen", Some(self.admin_listen), "tls-listen", tls),
+            (
+                "rpc-listen",
+                self.rpc_listen(),
+                "admin-listen",
+                Some(self.admin_listen),
+            ),
         ] {
             if address.is_some_and(|address| address.port() != 0) && address == other {
                 let problem =
@@ -325,13 +394,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+/// Kubernetes asks from outside whether a pod lives; the metrics are shown on loopback alone.
+fn admin(text: &str, role: &Role) -> Result<SocketAddr, String> {
     let address = address(text)?;
-    if address.ip().is_loopback() {
+    if address.ip().is_loopback() || role.is_member() {
         return Ok(address);
     }
     Err(
-        "it is beyond loopback, where the admin port would show its metrics to anybody; use \
+        "it is beyond loopback, where there is nobody to ask for it without --role; use \
          127.0.0.1 or [::1]"
             .to_owned(),
     )

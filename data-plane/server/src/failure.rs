@@ -10,6 +10,7 @@ use millstream_stream::error::OpenError as StreamsError;
 use crate::front::FrontError;
 use crate::local_control::ManifestsError;
 use crate::local_control::node::NodeFileError;
+use crate::roles::member::MemberError;
 
 /// Settings, manifests or addresses cannot be used.
 pub const EXIT_CONFIGURATION: u8 = 2;
@@ -53,6 +54,9 @@ pub enum Failure {
     /// Keys or certificates cannot be used.
     #[error(transparent)]
     Front(FrontError),
+    /// The process cannot be one of many.
+    #[error(transparent)]
+    Member(#[from] MemberError),
     /// The manifests of `-f` cannot be applied.
     #[error("setting 'f': {0}")]
     Manifests(#[from] ManifestsError),
@@ -85,6 +89,9 @@ impl Failure {
         match self {
             Self::Config(_)
             | Self::Telemetry(_)
+            | Self::Member(
+                MemberError::Identity(_) | MemberError::Operator(_) | MemberError::Certify(_),
+            )
             | Self::Listen { .. }
             | Self::Front(
                 FrontError::File { .. } | FrontError::Node(NodeFileError::TlsKey { .. }),
@@ -94,6 +101,7 @@ impl Failure {
             Self::Open(OpenError::Locked { .. }) => EXIT_LOCKED,
             Self::Open(OpenError::Corrupt { .. })
             | Self::Streams(_)
+            | Self::Member(MemberError::Keep(_))
             | Self::Node(NodeFileError::Key { .. } | NodeFileError::State { .. }) => EXIT_CORRUPT,
             Self::Manifests(error) if error.is_configuration() => EXIT_CONFIGURATION,
             Self::Open(OpenError::Io { .. })

@@ -9,6 +9,7 @@ pub mod engine_metrics;
 pub mod failure;
 pub mod front;
 pub mod local_control;
+pub mod roles;
 pub mod server_command;
 pub mod start;
 pub mod storage_tool;

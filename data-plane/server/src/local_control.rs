@@ -204,7 +204,7 @@ fn create_error(error: &CreateError) -> CreateStreamError {
 }
 
 /// The stream that a specification creates.
-fn new_stream(spec: StreamSpec) -> NewStream {
+pub(crate) fn new_stream(spec: StreamSpec) -> NewStream {
     NewStream {
         name: spec.name,
         mode: spec.mode,

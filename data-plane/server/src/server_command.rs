@@ -10,7 +10,7 @@ use millstream_chassis::config::{AuthMode, SETTINGS};
 use millstream_chassis::{Config, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{Failure, Running, start};
+use crate::{Failure, Running, roles, start};
 
 /// The name of the subcommand.
 pub const NAME: &str = "server";
@@ -76,6 +76,9 @@ fn serve(flags: &ArgMatches) -> Result<(), Failure> {
         if config.credentials.is_some() && config.auth == AuthMode::Loopback {
             tracing::warn!("--credentials is not read: '--auth loopback' takes any signature");
         }
+        if config.role.is_member() {
+            return roles::run(config, signals.told_to_end()).await;
+        }
         let running = start(config).await?;
         if let Err(error) = print_exports(&running) {
             // whoever started the server has read what it wanted, or does not read at all
@@ -107,6 +110,19 @@ fn survive_file_size_limit() -> io::Result<()> {
     let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     // the handler stays when the listener is gone
     signal(limit).map(drop)
+}
+
+impl Signals {
+    /// Waits until the process is told to end. There is nothing to read again.
+    async fn told_to_end(mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {},
+            }
+        }
+    }
 }
 
 async fn until_told(running: Running, mut signals: Signals) -> Result<(), Failure> {

@@ -40,21 +40,21 @@ pub struct Running {
 }
 
 /// A bound address and what serves or will serve it.
-type Bound<T> = Result<(SocketAddr, T), Failure>;
+pub(crate) type Bound<T> = Result<(SocketAddr, T), Failure>;
 
 /// The ports for clients, bound.
-struct ApiPorts {
-    addr: SocketAddr,
-    plain: TcpListener,
-    tls: Option<(SocketAddr, TcpListener)>,
+pub(crate) struct ApiPorts {
+    pub(crate) addr: SocketAddr,
+    pub(crate) plain: TcpListener,
+    pub(crate) tls: Option<(SocketAddr, TcpListener)>,
 }
 
 /// What all parts of a server share.
-struct Shared {
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    metrics: Metrics,
-    readiness: Readiness,
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
 }
 
 /// Brings a server up; returns when it is ready.
@@ -86,7 +86,7 @@ pub async fn start(config: Config) -> Result<Running, Failure> {
     }
 }
 
-async fn bind(setting: &'static str, address: SocketAddr) -> Bound<TcpListener> {
+pub(crate) async fn bind(setting: &'static str, address: SocketAddr) -> Bound<TcpListener> {
     let refused = |source| Failure::Listen {
         setting,
         address,
@@ -98,7 +98,7 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Bound<TcpListener> 
 }
 
 /// The plain port, and the TLS port if there is to be one.
-async fn bind_api(config: &Config) -> Result<ApiPorts, Failure> {
+pub(crate) async fn bind_api(config: &Config) -> Result<ApiPorts, Failure> {
     let (addr, plain) = bind("listen", config.listen).await?;
     let tls = match &config.tls {
         Some(tls) => Some(bind("tls-listen", tls.listen).await?),
@@ -107,7 +107,7 @@ async fn bind_api(config: &Config) -> Result<ApiPorts, Failure> {
     Ok(ApiPorts { addr, plain, tls })
 }
 
-async fn open_engine(config: &Config, shared: &Shared) -> Result<Engine, Failure> {
+pub(crate) async fn open_engine(config: &Config, shared: &Shared) -> Result<Engine, Failure> {
     let mut options = volume::Options::new(config.data_dir.clone());
     options.wal_file_bytes = config.wal_file_bytes;
     options.checkpoint_bytes = config.checkpoint_bytes;

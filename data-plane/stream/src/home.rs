@@ -275,11 +275,13 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
         watcher.next().await;
         loop {
             let pass = tokio::select! {
+                biased;
                 () = &mut drain => return,
                 pass = self.pass() => pass,
             };
             // What changed during the pass is an update already.
             tokio::select! {
+                biased;
                 () = &mut drain => return,
                 _ = watcher.next() => {}
                 () = task::sleep(RETRY_PAUSE), if pass.waiting > 0 => {}
@@ -296,7 +298,7 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
         // Asked once in a pass: one group that is away must not hold up all streams.
         let mut away = BTreeSet::new();
         for uid in there {
-            if !self.take(uid, &mut away).await {
+            if !Box::pin(self.take(uid, &mut away)).await {
                 pass.waiting += 1;
             }
         }

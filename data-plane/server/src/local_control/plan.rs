@@ -131,7 +131,7 @@ fn step(manifest: &Manifest, existing: Option<&Stream>) -> Result<Step, PlanErro
 }
 
 /// The settings that differ, if any.
-fn change(spec: &StreamSpec, stream: &Stream) -> Option<SettingsChange> {
+pub(crate) fn change(spec: &StreamSpec, stream: &Stream) -> Option<SettingsChange> {
     let has = stream.settings();
     let change = SettingsChange {
         retention_hours: Some(spec.retention_hours).filter(|x| *x != has.retention_hours),

@@ -5,3 +5,4 @@ mod malformed;
 mod overload;
 mod process;
 mod program;
+mod roles;

@@ -1,0 +1,230 @@
+//! A gateway: clients on one side, the shard servers of all pools on the other. It keeps nothing
+//! but its certificate and its last desired state.
+
+mod control;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_chassis::Config;
+use millstream_chassis::admin::Phase;
+use millstream_chassis::config::Member;
+use millstream_chassis::drain::drain;
+use millstream_clock::task;
+use millstream_control::{AccessKey, DesiredState, GatewayDesired, Role};
+use millstream_gateway::{Auth, Credentials, Gateway, Listeners, cloudwatch};
+use millstream_protocol::sigv4;
+use millstream_rpc::{Caller, Follower, Options, Routed};
+use millstream_stream::{Streams, TokenKey};
+use millstream_types::{GroupId, Scope};
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::front::Front;
+use crate::roles::member::Membership;
+use crate::start::{Shared, bind_api};
+
+/// For how long a gateway waits for the catalogues of all groups before it serves those that it
+/// has.
+const CATALOGUES_WAIT: Duration = Duration::from_secs(10);
+
+/// Joins, waits until it knows what there is, and serves until `told` is ready.
+pub(crate) async fn run(
+    config: Config,
+    member: Member,
+    shared: Shared,
+    mut told: Pin<&mut (impl Future<Output = ()> + Send)>,
+) -> Result<(), Failure> {
+    let api = bind_api(&config).await?;
+    let front = Front::open(&config, &*shared.clock)?;
+    let joined = tokio::select! {
+        joined = Membership::join(&member, Role::Gateway, &config.data_dir, &shared) => joined,
+        () = &mut told => return Ok(()),
+    };
+    let membership = joined?;
+    let mut desired = membership.desired();
+    let key = tokio::select! {
+        key = first_key(&mut desired) => key,
+        () = &mut told => return Ok(()),
+    };
+    let credentials = Credentials::default();
+    let caller = Caller::new(
+        Options::default(),
+        membership.connector(Role::Shard),
+        Arc::clone(&shared.clock),
+    );
+    let streams = Streams::replica(
+        Arc::new(Routed::new(caller.clone())),
+        millstream_stream::Options::default(),
+        Arc::clone(&shared.clock),
+        Arc::clone(&shared.entropy),
+        &key,
+    );
+    let (signal, drain) = drain();
+    let follower = Follower::new(streams.clone(), caller.clone());
+    let mut seen = follower.seen();
+    let ending = drain.clone();
+    let following = follower.run(async move { ending.begun().await });
+    drop(task::spawn("catalogues", following));
+    let told_by = Told {
+        caller,
+        credentials: credentials.clone(),
+    };
+    let groups = told_by.take_newest(&mut desired);
+    let complete = async {
+        let all = |seen: &std::collections::BTreeMap<GroupId, _>| {
+            groups.iter().all(|group| seen.contains_key(group))
+        };
+        drop(seen.wait_for(all).await);
+    };
+    tokio::select! {
+        waited = task::timeout(CATALOGUES_WAIT, complete) => {
+            if waited.is_err() {
+                tracing::warn!("some groups have not told of their streams; serving the others");
+            }
+        },
+        () = &mut told => return Ok(()),
+    }
+
+    let home = Scope {
+        account: config.account.clone(),
+        region: config.region.clone(),
+    };
+    let sampling = cloudwatch::run(
+        streams.clone(),
+        Arc::clone(&shared.metrics.cloudwatch),
+        home.region.clone(),
+        Arc::clone(&shared.clock),
+        drain.clone(),
+    );
+    drop(task::spawn("cloudwatch", sampling));
+    let mut options = millstream_gateway::Options::new(home, config.memory);
+    options.auth = Auth::Verify(credentials);
+    let tls = api.tls.zip(front.tls.clone());
+    let listeners = Listeners {
+        plain: api.plain,
+        tls: tls.map(|((_, listener), keys)| (listener, keys)),
+    };
+    front.watch(Arc::clone(&shared.clock), &shared.metrics, &drain);
+    let control = control::WaitingControl::new(membership.control(), streams.clone());
+    let gateway = Gateway::new(
+        options,
+        streams,
+        Arc::new(control),
+        shared.metrics.clone(),
+        Arc::clone(&shared.clock),
+        &*shared.entropy,
+    );
+    let gateway = task::spawn("gateway", gateway.run(listeners, drain, config.drain));
+    shared.readiness.set(Phase::Ready);
+    membership.report(|state| state.health.ready = true);
+    tracing::info!(addr = %api.addr, "ready");
+    tokio::select! {
+        () = told_by.follow(&mut desired) => {},
+        () = &mut told => {},
+    }
+    shared.readiness.set(Phase::Draining);
+    membership.report(|state| state.health.ready = false);
+    signal.begin();
+    match gateway.await {
+        Ok(drained) => tracing::info!(?drained, "requests are finished"),
+        Err(error) => tracing::error!(%error, "the gateway failed"),
+    }
+    membership.leave().await;
+    Ok(())
+}
+
+type Desired = watch::Receiver<Option<Arc<DesiredState>>>;
+
+fn for_gateway(state: Option<&Arc<DesiredState>>) -> Option<&GatewayDesired> {
+    match state.map(|state| &**state) {
+        Some(DesiredState::Gateway(state)) => Some(state),
+        _ => None,
+    }
+}
+
+/// The key that seals iterators, once the operator has given one.
+async fn first_key(desired: &mut Desired) -> TokenKey {
+    loop {
+        if let Some(key) = for_gateway(desired.borrow_and_update().as_ref()).and_then(token_key) {
+            return key;
+        }
+        if desired.changed().await.is_err() {
+            // The membership lives as long as this does.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn token_key(state: &GatewayDesired) -> Option<TokenKey> {
+    let text = state.access.token_key.as_ref()?.reveal().as_bytes();
+    let mut key = [0; TokenKey::BYTES];
+    if text.len() != 2 * key.len() {
+        tracing::warn!("the key for iterators is not 64 hexadecimal digits; waiting for another");
+        return None;
+    }
+    for (byte, pair) in key.iter_mut().zip(text.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(TokenKey::new(key))
+}
+
+/// Where what the operator tells goes.
+struct Told {
+    caller: Caller,
+    credentials: Credentials,
+}
+
+impl Told {
+    /// Takes the newest state over; says which groups there are.
+    fn take_newest(&self, desired: &mut Desired) -> BTreeSet<GroupId> {
+        match for_gateway(desired.borrow_and_update().as_ref()) {
+            Some(state) => self.take(state),
+            None => BTreeSet::new(),
+        }
+    }
+
+    fn take(&self, state: &GatewayDesired) -> BTreeSet<GroupId> {
+        let mut groups = BTreeSet::new();
+        for routes in &state.routes {
+            let placed = routes.groups.iter();
+            let placed = placed
+                .map(|(group, seat)| (group.clone(), seat.address.clone()))
+                .collect();
+            let version = (routes.version.term, routes.version.counter);
+            if !self
+                .caller
+                .place(&routes.pool.to_string(), version, &placed)
+            {
+                tracing::warn!(pool = %routes.pool, "an older placement is not taken");
+            }
+            groups.extend(placed.into_keys());
+        }
+        let keys = state.access.access_keys.iter().map(access_key);
+        self.credentials.replace(keys.collect());
+        tracing::info!(version = %state.version, groups = groups.len(),
+            keys = self.credentials.len(), "took routes and keys");
+        groups
+    }
+
+    async fn follow(&self, desired: &mut Desired) {
+        while desired.changed().await.is_ok() {
+            self.take_newest(desired);
+        }
+        // The membership lives as long as this does.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn access_key(key: &AccessKey) -> sigv4::AccessKey {
+    sigv4::AccessKey {
+        id: key.id.clone(),
+        secret: sigv4::Secret::new(key.secret.reveal().to_owned()),
+        account: key.account.clone(),
+        session_token: None,
+    }
+}

@@ -1,0 +1,170 @@
+//! From the streams that the operator wants at home here to calls of the stream layer, and back to
+//! what it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millstream_control::{
+    HomedStream, ObservedStream, ShardDesired, StreamPhase, StreamSpec, Version, Wanted,
+};
+use millstream_stream::{ShardStore, Spread, Status, Stream, Streams};
+use millstream_types::{GroupId, StreamUid};
+
+use crate::local_control::{new_stream, plan};
+
+/// How far the streams that are wanted are.
+#[derive(Debug, Default)]
+pub(crate) struct Homes {
+    group: Option<GroupId>,
+    wanted: BTreeMap<StreamUid, HomedStream>,
+    /// The specification that each stream follows.
+    followed: BTreeMap<StreamUid, Version>,
+    /// Why a stream is not what is wanted.
+    problems: BTreeMap<StreamUid, String>,
+}
+
+impl Homes {
+    /// Begins what is to be done; the home does it. What is as wanted costs nothing.
+    pub(crate) async fn bring_about<S: ShardStore>(
+        &mut self,
+        streams: &Streams<S>,
+        state: &ShardDesired,
+    ) {
+        self.group = Some(state.group.clone());
+        let wanted = state.streams.iter();
+        self.wanted = wanted.map(|stream| (stream.uid, stream.clone())).collect();
+        self.followed.retain(|uid, _| self.wanted.contains_key(uid));
+        self.problems.clear();
+        let groups: BTreeSet<GroupId> = state.peers.iter().map(|p| p.group.clone()).collect();
+        for stream in &state.streams {
+            let spread = Spread {
+                home: state.group.clone(),
+                groups: groups.clone(),
+            };
+            let begun = match stream.wanted {
+                Wanted::Serve => self.serve(streams, stream, spread).await,
+                Wanted::Retain => {
+                    let retained = streams.retain(stream.uid).await;
+                    retained.map_err(|error| error.to_string())
+                },
+                Wanted::Delete => {
+                    let deleted = streams.begin_delete(stream.uid).await;
+                    deleted.map_err(|error| error.to_string())
+                },
+            };
+            if let Err(problem) = begun {
+                tracing::warn!(stream = %stream.name, uid = %stream.uid, problem,
+                    "the stream is not what is wanted; it is tried again");
+                self.problems.insert(stream.uid, problem);
+            }
+        }
+    }
+
+    async fn serve<S: ShardStore>(
+        &mut self,
+        streams: &Streams<S>,
+        wanted: &HomedStream,
+        spread: Spread,
+    ) -> Result<(), String> {
+        let Some(spec) = &wanted.spec else {
+            return Err("the operator wants it served and does not say how".to_owned());
+        };
+        match by_uid(streams, wanted.uid) {
+            None => {
+                let new = new_stream(spec.clone());
+                let begun = streams
+                    .begin_create(wanted.uid, &wanted.scope, new, spread)
+                    .await;
+                begun.map_err(|error| error.to_string())?;
+            },
+            Some(stream) if stream.status() == Status::Deleting => {
+                return Err("it is being removed already".to_owned());
+            },
+            Some(stream) => {
+                if stream.status() == Status::Retained {
+                    let served = streams.serve_again(wanted.uid).await;
+                    served.map_err(|error| error.to_string())?;
+                }
+                update(streams, &stream, spec).await?;
+            },
+        }
+        self.followed.insert(wanted.uid, wanted.version);
+        Ok(())
+    }
+
+    /// Every stream of the rows, and every one that is wanted gone.
+    pub(crate) fn observed<S: ShardStore>(&self, streams: &Streams<S>) -> Vec<ObservedStream> {
+        let there = streams.everything();
+        let mut observed: Vec<ObservedStream> =
+            there.iter().map(|stream| self.observe(stream)).collect();
+        for wanted in self.wanted.values() {
+            let absent = there.iter().all(|stream| stream.uid() != wanted.uid);
+            let problem = self.problems.get(&wanted.uid);
+            let phase = match wanted.wanted {
+                _ if !absent => continue,
+                Wanted::Delete => StreamPhase::Gone,
+                // Not made, and this is why.
+                Wanted::Serve | Wanted::Retain if problem.is_some() => StreamPhase::Creating,
+                Wanted::Serve | Wanted::Retain => continue,
+            };
+            observed.push(ObservedStream {
+                uid: wanted.uid,
+                scope: wanted.scope.clone(),
+                name: wanted.name.clone(),
+                phase,
+                version: wanted.version,
+                shard_count: 0,
+                groups: Vec::new(),
+                message: problem.cloned(),
+            });
+        }
+        observed
+    }
+
+    fn observe(&self, stream: &Stream) -> ObservedStream {
+        let groups: BTreeSet<GroupId> = stream
+            .map()
+            .shards()
+            .iter()
+            .filter_map(|shard| shard.group.clone().or_else(|| self.group.clone()))
+            .collect();
+        ObservedStream {
+            uid: stream.uid(),
+            scope: stream.scope().clone(),
+            name: stream.name().clone(),
+            phase: match stream.status() {
+                Status::Creating => StreamPhase::Creating,
+                Status::Active => StreamPhase::Active,
+                Status::Deleting => StreamPhase::Deleting,
+                Status::Retained => StreamPhase::Retained,
+            },
+            version: self
+                .followed
+                .get(&stream.uid())
+                .copied()
+                .unwrap_or_default(),
+            shard_count: u32::try_from(stream.open_shard_count()).unwrap_or(u32::MAX),
+            groups: groups.into_iter().collect(),
+            message: self.problems.get(&stream.uid()).cloned(),
+        }
+    }
+}
+
+fn by_uid<S: ShardStore>(streams: &Streams<S>, uid: StreamUid) -> Option<std::sync::Arc<Stream>> {
+    streams
+        .everything()
+        .into_iter()
+        .find(|stream| stream.uid() == uid)
+}
+
+/// Changes the settings that differ. The shard count is reported, and changed in another way.
+async fn update<S: ShardStore>(
+    streams: &Streams<S>,
+    stream: &Stream,
+    spec: &StreamSpec,
+) -> Result<(), String> {
+    let Some(change) = plan::change(spec, stream) else {
+        return Ok(());
+    };
+    let changed = streams.update(stream.scope(), stream.name(), change).await;
+    changed.map(drop).map_err(|error| error.to_string())
+}
