@@ -103,7 +103,7 @@ fn the_page_of_metrics_is_current() {
     page.push_str(
         "\n## CloudWatch's, per stream\n\nGauges over the last whole minute, under the names of \
          cloudwatch_exporter, labelled `stream_name`; `shard_id` where the\nstream asks for \
-         metrics per shard; `region` for streams outside the server's own.\n\n\
+         metrics per shard; `account` and `region` for streams outside the server's own.\n\n\
          | name | CloudWatch | statistic |\n|---|---|---|\n",
     );
     for measure in Measure::ALL {

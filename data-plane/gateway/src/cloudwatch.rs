@@ -12,15 +12,41 @@ use millstream_chassis::metrics::cloudwatch::{CloudWatch, Measure, Row};
 use millstream_clock::{Clock, task};
 use millstream_stream::counters::{Calls, ShardCounters, StreamCounters};
 use millstream_stream::{ShardLog, Stream, Streams};
-use millstream_types::{Region, ShardId, ShardMetric, StreamUid};
+use millstream_types::{AccountId, Region, Scope, ShardId, ShardMetric, StreamUid};
 
 const MINUTE_MS: u64 = 60_000;
+
+/// The account and region whose streams carry no label about them.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// None where there is no account before others.
+    account: Option<AccountId>,
+    region: Region,
+}
+
+impl From<Region> for Home {
+    fn from(region: Region) -> Self {
+        Self {
+            account: None,
+            region,
+        }
+    }
+}
+
+impl From<Scope> for Home {
+    fn from(scope: Scope) -> Self {
+        Self {
+            account: Some(scope.account),
+            region: scope.region,
+        }
+    }
+}
 
 /// Publishes at the end of each minute, until the drain begins.
 pub async fn run<S: ShardLog>(
     streams: Streams<S>,
     shown: Arc<CloudWatch>,
-    home: Region,
+    home: impl Into<Home>,
     clock: Arc<dyn Clock>,
     drain: Drain,
 ) {
@@ -43,16 +69,16 @@ type Totals = Vec<(Measure, u64, Option<u64>)>;
 /// The totals at the end of the last minute.
 #[derive(Debug)]
 pub struct Sampler {
-    home: Region,
+    home: Home,
     before: HashMap<Key, Totals>,
 }
 
 impl Sampler {
     /// Nothing was seen yet: the first sample shows the totals themselves.
     #[must_use]
-    pub fn new(home: Region) -> Self {
+    pub fn new(home: impl Into<Home>) -> Self {
         Self {
-            home,
+            home: home.into(),
             before: HashMap::new(),
         }
     }
@@ -91,12 +117,13 @@ impl Sampler {
                 None => as_gauge(sum),
                 Some(count) => as_gauge(sum) / as_gauge(count),
             };
-            let region = &stream.scope().region;
+            let Scope { account, region } = stream.scope();
             rows.push(Row {
                 measure: *measure,
                 stream: stream.name().clone(),
                 shard,
-                region: (*region != self.home).then(|| region.clone()),
+                account: (Some(account) != self.home.account.as_ref()).then(|| account.clone()),
+                region: (*region != self.home.region).then(|| region.clone()),
                 value,
             });
         }

@@ -209,7 +209,7 @@ fn watch(
     let sampling = cloudwatch::run(
         streams.clone(),
         Arc::clone(&shared.metrics.cloudwatch),
-        home.region.clone(),
+        home.clone(),
         Arc::clone(&shared.clock),
         drain.clone(),
     );

@@ -2,11 +2,11 @@
 //! the last whole minute, such as `aws_kinesis_incoming_bytes_sum{stream_name="s"}`.
 //!
 //! Who counts publishes one [`Row`] per stream (or shard) and metric at the end of each minute.
-//! Streams outside the server's own region carry a `region` label too.
+//! Streams outside the server's own account or region carry an `account` or `region` label too.
 
 use std::fmt::{self, Write as _};
 
-use millstream_types::{Region, ShardId, StreamName};
+use millstream_types::{AccountId, Region, ShardId, StreamName};
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -109,6 +109,8 @@ pub struct Row {
     pub stream: StreamName,
     /// The shard, for metrics per shard.
     pub shard: Option<ShardId>,
+    /// The stream's account, if it is not the server's.
+    pub account: Option<AccountId>,
     /// The stream's region, if it is not the server's.
     pub region: Option<Region>,
     /// The number.
@@ -154,6 +156,9 @@ impl EncodeLabelSet for Labels<'_> {
         ("stream_name", self.0.stream.as_str()).encode(encoder.encode_label())?;
         if let Some(shard) = self.0.shard {
             ("shard_id", shard.to_string().as_str()).encode(encoder.encode_label())?;
+        }
+        if let Some(account) = &self.0.account {
+            ("account", account.as_str()).encode(encoder.encode_label())?;
         }
         if let Some(region) = &self.0.region {
             ("region", region.as_str()).encode(encoder.encode_label())?;

@@ -12,13 +12,14 @@ fn row(measure: Measure, value: f64) -> Row {
         measure,
         stream: "flights".parse().expect("a name"),
         shard: None,
+        account: None,
         region: None,
         value,
     }
 }
 
 #[test]
-fn published_rows_are_gauges_by_stream_shard_and_region() {
+fn published_rows_are_gauges_by_stream_shard_account_and_region() {
     let metrics = Metrics::new();
     metrics.cloudwatch.publish(vec![
         row(Measure::PutRecordLatency, 1.5),
@@ -31,6 +32,10 @@ fn published_rows_are_gauges_by_stream_shard_and_region() {
             region: Some("eu-west-1".parse().expect("a region")),
             ..row(Measure::IncomingBytes, 6.0)
         },
+        Row {
+            account: Some("111122223333".parse().expect("an account")),
+            ..row(Measure::IncomingBytes, 5.0)
+        },
     ]);
     assert_eq!(
         lines(&metrics, "aws_"),
@@ -38,6 +43,7 @@ fn published_rows_are_gauges_by_stream_shard_and_region() {
             "aws_kinesis_incoming_bytes_sum{stream_name=\"flights\"} 15.0",
             "aws_kinesis_incoming_bytes_sum{stream_name=\"flights\",shard_id=\"shardId-000000000003\"} 9.0",
             "aws_kinesis_incoming_bytes_sum{stream_name=\"flights\",region=\"eu-west-1\"} 6.0",
+            "aws_kinesis_incoming_bytes_sum{stream_name=\"flights\",account=\"111122223333\"} 5.0",
             "aws_kinesis_put_record_latency_average{stream_name=\"flights\"} 1.5",
         ]
     );

@@ -34,7 +34,7 @@ fn value(rows: &[Row], measure: Measure, shard: Option<ShardId>) -> Option<f64> 
 async fn a_sample_holds_what_happened_since_the_last_one() {
     let home = home();
     let streams = streams(&home, Arc::new(SystemClock::new())).await;
-    let mut sampler = Sampler::new(home.region.clone());
+    let mut sampler = Sampler::new(home.clone());
     put(&streams, &home, STREAM, 100).await;
     put(&streams, &home, STREAM, 20).await;
     let rows = sampler.sample(&streams.all());
@@ -48,8 +48,9 @@ async fn a_sample_holds_what_happened_since_the_last_one() {
     );
     assert!(value(&rows, Measure::PutRecordLatency, None).is_some());
     assert!(
-        rows.iter()
-            .all(|row| row.region.is_none() && row.stream.as_str() == STREAM)
+        rows.iter().all(|row| row.account.is_none()
+            && row.region.is_none()
+            && row.stream.as_str() == STREAM)
     );
 
     put(&streams, &home, STREAM, 7).await;
@@ -82,7 +83,7 @@ async fn shards_are_shown_where_the_stream_asks_and_other_regions_say_so() {
     };
     streams.create(&elsewhere, stream).await.expect("created");
     put(&streams, &elsewhere, "far", 5).await;
-    let rows = Sampler::new(home.region).sample(&streams.all());
+    let rows = Sampler::new(home.clone()).sample(&streams.all());
     let shard = Some(ShardId(0));
     assert_eq!(value(&rows, Measure::IncomingBytes, shard), Some(5.0));
     assert_eq!(
@@ -94,4 +95,39 @@ async fn shards_are_shown_where_the_stream_asks_and_other_regions_say_so() {
         rows.iter()
             .all(|row| row.region.as_ref() == Some(&elsewhere.region))
     );
+}
+
+#[tokio::test]
+async fn streams_of_one_name_are_apart_by_their_account() {
+    let home = home();
+    let streams = streams(&home, Arc::new(SystemClock::new())).await;
+    let other = Scope {
+        account: "111122223333".parse().expect("an account"),
+        ..home.clone()
+    };
+    let stream = NewStream {
+        name: STREAM.parse().expect("a name"),
+        mode: StreamMode::Provisioned,
+        shard_count: 1,
+        settings: Settings::default(),
+    };
+    streams.create(&other, stream).await.expect("created");
+    put(&streams, &home, STREAM, 5).await;
+    put(&streams, &other, STREAM, 7).await;
+    let accounts = |rows: Vec<Row>| {
+        let rows = rows.into_iter();
+        let bytes = rows.filter(|row| row.measure == Measure::IncomingBytes);
+        let mut found: Vec<_> = bytes
+            .map(|row| (row.account.map(|account| account.to_string()), row.value))
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    };
+    let rows = Sampler::new(home.clone()).sample(&streams.all());
+    let theirs = Some("111122223333".to_owned());
+    assert_eq!(accounts(rows), [(None, 5.0), (theirs.clone(), 7.0)]);
+    // A gateway of many accounts has none before the others.
+    let rows = Sampler::new(home.region).sample(&streams.all());
+    let ours = Some("000000000000".to_owned());
+    assert_eq!(accounts(rows), [(ours, 5.0), (theirs, 7.0)]);
 }
