@@ -1,12 +1,13 @@
 //! What the loops of a leading operator share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
-use millstream_clock::Clock;
+use millstream_clock::{Clock, task};
 use millstream_crds::data_stream::DataStreamResource;
 use parking_lot::Mutex;
 
@@ -17,6 +18,8 @@ use crate::plan::Plan;
 use crate::pulse::Pulse;
 use crate::watched::Watched;
 
+/// Longest wait for the first plan.
+const PLAN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Most characters of an Event's note.
 const NOTE_CHARS_MAX: usize = 1_000;
 
@@ -61,6 +64,16 @@ impl Context {
     #[must_use]
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan.lock())
+    }
+
+    /// What is wanted, once there is a plan: a leader that has just begun has none.
+    pub async fn made_plan(&self) -> Arc<Plan> {
+        let mut planned = self.planned.listen();
+        let wait = async { while !self.plan().is_made && planned.heard().await {} };
+        if task::timeout(PLAN_WAIT_MAX, wait).await.is_err() {
+            tracing::warn!("there is no plan yet");
+        }
+        self.plan()
     }
 
     /// Tells people about `object`. An Event that cannot be written is only logged.

@@ -62,8 +62,11 @@ pub async fn campaign<S: LeaseStore>(
 ) -> Leadership<S> {
     let mut election = Election::new(identity, duration);
     loop {
-        if let Err(error) = turn(&*store, &*clock, &mut election).await {
-            tracing::debug!(%error, "the lease was not taken");
+        // A call that hangs must not keep a standby from the next one.
+        match task::timeout(duration, turn(&*store, &*clock, &mut election)).await {
+            Ok(Ok(())) => {},
+            Ok(Err(error)) => tracing::debug!(%error, "the lease was not taken"),
+            Err(_) => tracing::warn!("the API server does not answer for the lease"),
         }
         if let Some(term) = election.term() {
             tracing::info!(term, "this replica leads");

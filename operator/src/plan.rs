@@ -42,6 +42,8 @@ pub struct Snapshot<'a> {
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
+    /// Whether anything was looked at: the default plan wants nothing, but knows nothing either.
+    pub is_made: bool,
     /// The account of each namespace.
     pub accounts: BTreeMap<String, Account>,
     /// Every stream that is wanted or should go, by id.
@@ -86,6 +88,7 @@ impl Plan {
             claims.entry(namespace(object)).or_default().push(claim);
         }
         let mut plan = Self {
+            is_made: true,
             accounts: snapshot.accounts.clone(),
             ..Self::default()
         };

@@ -58,9 +58,9 @@ impl Operator {
     }
 
     /// The objects of the account, if it is one of a watched namespace.
-    fn streams_of(&self, account: &AccountId) -> Option<ApiStreams> {
+    async fn streams_of(&self, account: &AccountId) -> Option<ApiStreams> {
         let context = self.context()?;
-        let plan = context.plan();
+        let plan = context.made_plan().await;
         let mut accounts = plan.accounts.iter();
         let (namespace, _) = accounts.find(|(_, own)| own.own() == Some(account))?;
         Some(ApiStreams::new(self.0.client.clone(), namespace))
@@ -86,7 +86,7 @@ impl Operator {
     }
 
     async fn create(&self, scope: &Scope, spec: StreamSpec) -> Result<(), CreateStreamError> {
-        let Some(streams) = self.streams_of(&scope.account) else {
+        let Some(streams) = self.streams_of(&scope.account).await else {
             tracing::warn!(account = %scope.account, "CreateStream for an account without a namespace");
             return Err(CreateStreamError::Internal);
         };
@@ -98,7 +98,7 @@ impl Operator {
     }
 
     async fn delete(&self, scope: &Scope, name: &StreamName) -> Result<(), DeleteStreamError> {
-        match self.streams_of(&scope.account) {
+        match self.streams_of(&scope.account).await {
             Some(streams) => streams.delete(scope, name).await,
             None => Err(DeleteStreamError::Internal),
         }

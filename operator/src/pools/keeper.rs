@@ -40,6 +40,8 @@ use crate::plan::{PoolDemand, pool_id};
 const RESYNC: Duration = Duration::from_secs(300);
 /// Least time between two rounds.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// First wait after a pool was not brought up to date; doubled up to [`ROUND_MAX`].
+const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// A round without any news.
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
@@ -75,9 +77,16 @@ impl Keeper {
     /// Keeps the pools until the process ends.
     pub async fn run(mut self) {
         let mut planned = self.context.planned.listen();
+        let mut retry = RETRY_FIRST;
         loop {
-            self.round().await;
+            let all_kept = self.round().await;
             task::sleep(ROUND_PAUSE).await;
+            if !all_kept {
+                task::sleep(retry).await;
+                retry = (retry * 2).min(ROUND_MAX);
+                continue;
+            }
+            retry = RETRY_FIRST;
             // Either a beat, or the time for a round without one; no beat can come at the end.
             if task::timeout(ROUND_MAX, planned.heard()).await == Ok(false) {
                 return;
@@ -85,12 +94,17 @@ impl Keeper {
         }
     }
 
-    /// Looks at every pool once.
-    pub async fn round(&mut self) {
+    /// Looks at every pool once; whether each is as it should be.
+    pub async fn round(&mut self) -> bool {
         let plan = self.context.plan();
+        if !plan.is_made {
+            // Without a plan a pool in use looks like one that nobody names.
+            return true;
+        }
         let sets = self.sets();
         let named: BTreeSet<PoolKey> = plan.pools.keys().chain(sets.keys()).cloned().collect();
         self.tell_coordinator(&named, &sets);
+        let mut all_kept = true;
         for key in &named {
             let demand = plan.pools.get(key).cloned().unwrap_or_default();
             let begun = self.context.clock.monotonic();
@@ -110,9 +124,11 @@ impl Keeper {
                 metrics.errors.get_or_create(&labels).inc();
                 tracing::warn!(pool = %key, %error, "a pool was not brought up to date; it is repeated");
                 self.applied.remove(key);
+                all_kept = false;
             }
         }
         self.applied.retain(|key, _| named.contains(key));
+        all_kept
     }
 
     /// The sets that are this release's.

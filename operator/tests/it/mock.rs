@@ -116,10 +116,7 @@ fn status(code: u16, reason: &str, message: &str) -> Value {
 
 /// The events after the asked version, one JSON document per line, until the watch is dropped.
 fn watch(mock: &Arc<Mock>, target: &Target) -> Response<Reply> {
-    let events = match mock.watch(target) {
-        Ok(events) => events,
-        Err((code, reason, message)) => return reply(code, &status(code, reason, &message)),
-    };
+    let events = mock.watch(target);
     let lines = stream::unfold(events, |mut events| async move {
         let event = events.recv().await?;
         let mut line = serde_json::to_vec(&event).expect("JSON");

@@ -101,7 +101,7 @@ async fn it_gets_there_through_conflicts_errors_and_lost_watches() {
         ("PATCH", "v1/services", 429),
         ("POST", MAPS, 500),
         ("PUT", MAPS, 409),
-        ("GET", PODS, 410),
+        ("GET", PODS, 500),
         ("GET", STREAMS, 500),
         ("POST", EVENTS, 500),
     ] {

@@ -229,7 +229,11 @@ impl DataStreams {
         }
         let is_wanted_gone = plan.streams.get(&uid).is_some_and(|stream| stream.delete);
         let facts = self.context.station.stream(uid);
-        if facts.phase == millstream_control::coordinator::Phase::Gone {
+        // Refused from the beginning: the plan does not even ask for its end.
+        let was_never_placed = !plan.streams.contains_key(&uid)
+            && facts.home.is_none()
+            && self.context.station.is_settled();
+        if facts.phase == millstream_control::coordinator::Phase::Gone || was_never_placed {
             let note = format!("the records of stream {uid} are removed");
             self.context.tell(object, false, "Deleted", &note).await;
             self.set_finalizers(object, false).await?;

@@ -172,7 +172,7 @@ pub fn validate(input: &Dereferenced<'_>) -> Result<ValidatedDataStream, Refusal
     check_pool(input, &own)?;
     check_orphans(input, &name, uid)?;
     let spec = stream_spec(&object.spec, name)?;
-    check_served(&spec, input.open_shards)?;
+    check_served(&spec, open_shards(input))?;
     Ok(ValidatedDataStream {
         uid,
         scope,
@@ -358,6 +358,17 @@ fn stream_spec(spec: &DataStreamSpec, name: StreamName) -> Result<StreamSpec, Re
         wanted.shard_level_metrics = Some(set);
     }
     Ok(wanted)
+}
+
+/// Open shards as the home says, or as it once said: a new leader has not heard from it yet.
+fn open_shards(input: &Dereferenced<'_>) -> Option<u32> {
+    let status = input.object.status.as_ref();
+    let created = status.filter(|status| {
+        let word = status.stream_status.as_deref();
+        word.is_some_and(|word| word != "CREATING")
+    });
+    let said = created.and_then(|status| u32::try_from(status.shard_count?).ok());
+    input.open_shards.or(said)
 }
 
 /// What this version can do.

@@ -260,17 +260,21 @@ impl Mock {
         }))
     }
 
-    pub(crate) fn watch(&self, target: &Target) -> Result<mpsc::Receiver<Value>, Refusal> {
+    /// The events since the asked version. One that is forgotten is answered as the real API server
+    /// does it: with an event that says so.
+    pub(crate) fn watch(&self, target: &Target) -> mpsc::Receiver<Value> {
         let mut state = self.0.lock();
         let since = target
             .query
             .get("resourceVersion")
             .and_then(|text| text.parse().ok());
         let since: u64 = since.unwrap_or(state.version);
-        if since < state.oldest {
-            return Err((410, "Expired", "too old resource version".to_owned()));
-        }
         let (events, receiver) = mpsc::channel(WATCH_LAG_MAX);
+        if since < state.oldest {
+            let expired = super::status(410, "Expired", "too old resource version");
+            drop(events.try_send(json!({"type": "ERROR", "object": expired})));
+            return receiver;
+        }
         for (version, key, event) in &state.history {
             if *version > since && target.holds(key, &event["object"]) {
                 drop(events.try_send(event.clone()));
@@ -278,7 +282,7 @@ impl Mock {
         }
         let target = target.clone();
         state.watchers.push(Watcher { target, events });
-        Ok(receiver)
+        receiver
     }
 
     pub(crate) fn create(&self, target: &Target, given: Value) -> Result<Answer, Refusal> {

@@ -154,6 +154,25 @@ fn each_refusal_has_its_reason() {
 }
 
 #[test]
+fn a_new_leader_knows_the_shards_from_the_status() {
+    let four = |word: &str| {
+        object("a", |o| {
+            o.spec.shard_count = Some(4);
+            o.status = Some(DataStreamStatus {
+                stream_status: Some(word.to_owned()),
+                shard_count: Some(2),
+                ..DataStreamStatus::default()
+            });
+        })
+    };
+    assert_eq!(
+        World::new().reason(&four("ACTIVE")),
+        Some(Reason::NotServed)
+    );
+    assert_eq!(World::new().reason(&four("CREATING")), None);
+}
+
+#[test]
 fn of_two_with_one_name_the_older_has_it() {
     let mine = object("a", |o| o.spec.stream_name = Some("theirs".to_owned()));
     let mut world = World::new();
