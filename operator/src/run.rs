@@ -183,7 +183,23 @@ async fn lead(
         leadership = campaign => leadership,
     };
     standby.shutdown().await;
-    let mut leader = Leader::start(parts, leadership.term(), keys, own_keys).await?;
+    let term = leadership.term();
+    let started = tokio::select! {
+        () = signals.told() => None,
+        () = leadership.lost() => return Err(Failure::LeaseLost),
+        started = Leader::start(parts, term, keys, own_keys) => Some(started),
+    };
+    let mut leader = match started {
+        Some(Ok(leader)) => leader,
+        Some(Err(failure)) => {
+            leadership.release().await;
+            return Err(failure);
+        },
+        None => {
+            leadership.release().await;
+            return Ok(());
+        },
+    };
     operator.lead(Arc::clone(&leader.context));
     parts.metrics.leader.set(1);
     let station = leader.context.station.clone();

@@ -11,11 +11,14 @@ use millstream_control::{
     CreateStreamError, DeleteStreamError, Identity, Role, Secret, StreamSpec,
 };
 use millstream_link::authority::Request;
+use millstream_operator::admin::Admin;
 use millstream_operator::contract::object_name::object_name;
 use millstream_operator::contract::review::TokenReviewer;
 use millstream_operator::lease::{self, KubernetesLease};
 use millstream_types::{Scope, StreamName};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::mock::Fault;
 use super::rig::{HOME, PODS, Rig, SET_NAME, STREAMS, TEAM};
@@ -221,4 +224,37 @@ async fn a_token_is_good_for_its_audience_and_its_pod_alone() {
     });
     let away = reviewer.review(&Secret::new("good".to_owned())).await;
     assert!(matches!(away, Err(ReviewError::Unavailable(_))), "{away:?}");
+}
+
+#[tokio::test]
+async fn the_admin_port_shows_metrics_to_those_whom_the_cluster_knows() {
+    let rig = Rig::new().await;
+    rig.mock
+        .know_token("scraper", json!({"authenticated": true}));
+    let admin = Admin::new(rig.parts.metrics.clone(), rig.parts.client.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let server = task::spawn("admin", admin.clone().serve(listener));
+    let get = async |path: &str, token: &str| -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    };
+    assert!(get("/healthz", "").await.starts_with("HTTP/1.1 200"));
+    assert!(get("/readyz", "").await.starts_with("HTTP/1.1 503"));
+    admin.set_ready(true);
+    assert!(get("/readyz", "").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        get("/metrics", "stranger")
+            .await
+            .starts_with("HTTP/1.1 401")
+    );
+    let shown = get("/metrics", "scraper").await;
+    assert!(shown.contains("millstream_operator_streams"), "{shown}");
+    server.abort();
 }
