@@ -30,6 +30,7 @@ TABLE = [
         ["--set", "gateway.tls.enabled=true,gateway.tls.selfSigned=true,gateway.tls.secretName=x"],
         ["exclude each other"],
     ),
+    (["--set", "serviceMonitor.enabled=true"], ["serviceMonitor.bearerTokenSecret", "token"]),
     (["--set", "operator.lease.durationSeconds=1"], ["/operator/lease/durationSeconds", "minimum"]),
     (["--set-string", "operator.podLabels.app\\.kubernetes\\.io/name=x"], ["operator.podLabels", "choose another label"]),
     (["--set", "gateway.service.type=ExternalName"], ["/gateway/service/type", "'LoadBalancer'"]),

@@ -28,16 +28,16 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     (
         "server",
         &[
-            "types", "clock", "crds", "link", "control", "protocol", "storage", "stream",
-            "rpc", "gateway", "chassis",
+            "types", "clock", "crds", "link", "control", "protocol", "storage", "stream", "rpc",
+            "gateway", "chassis",
         ],
     ),
     ("operator", &["types", "clock", "crds", "control", "link"]),
     (
         "e2e",
         &[
-            "types", "clock", "crds", "link", "control", "protocol", "storage", "stream",
-            "rpc", "gateway", "chassis", "server", "operator",
+            "types", "clock", "crds", "link", "control", "protocol", "storage", "stream", "rpc",
+            "gateway", "chassis", "server", "operator",
         ],
     ),
 ];

@@ -8,6 +8,7 @@ mod docs;
 mod edges;
 mod generated;
 mod manifests;
+mod runbooks;
 mod sources;
 mod tree;
 
@@ -86,4 +87,9 @@ fn generated_files_ask_not_to_be_edited() {
 #[test]
 fn fields_of_custom_resources_are_described() {
     assert_clean(&generated::undescribed_fields(&Tree::of_repository()));
+}
+
+#[test]
+fn every_reason_has_a_runbook() {
+    assert_clean(&runbooks::faults(&Tree::of_repository()));
 }
