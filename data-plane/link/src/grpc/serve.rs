@@ -166,6 +166,8 @@ fn http2(options: &ServeOptions) -> Builder<Tasks> {
     let mut builder = Builder::new(Tasks);
     builder
         .timer(TokioTimer::new())
+        // gRPC does not ask for it, and it would be the machine's clock in a simulation
+        .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .max_concurrent_streams(options.calls_max)
