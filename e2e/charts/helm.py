@@ -15,6 +15,8 @@ import binaries  # noqa: E402
 ROOT = HERE.parent.parent
 CHARTS = ROOT / "charts"
 MAIN, CRDS = CHARTS / "millstream", CHARTS / "millstream-crds"
+# The settings of `millstream server`, as generated from its table.
+SETTINGS = ROOT / "docs" / "reference" / "settings.md"
 RELEASE, NAMESPACE = "streams", "millstream-system"
 DEADLINE_SECONDS = 120
 

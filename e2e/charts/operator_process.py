@@ -70,9 +70,10 @@ def all_checks(tally, server):
             make_stream(server)
             for kind, path in POOL.items():
                 until(kind, operator, lambda path=path: read(server, path).get("metadata"))
-        with tally.check("operator: the pool's pods meet the level `restricted`"):
+        with tally.check("operator: the pool's pods meet the level `restricted`, with settings that there are"):
             objects = [{**read(server, POOL["StatefulSet"]), "kind": "StatefulSet"}]
             equal(rules.pod_security(objects), [])
+            equal(rules.variables(objects, helm.SETTINGS.read_text()), [])
         with tally.check("operator: the object says that it is being worked on"):
             until("Reconciling", operator, lambda: condition(server, "Reconciling") == "True")
             equal(condition(server, "Ready"), "False")

@@ -60,3 +60,10 @@ def check(good):
         plant(objects)
         found = rules.all_faults(objects)
         holds(any(word in fault for fault in found), f"fault {number}: {word!r} not in {found}")
+    objects = copy.deepcopy(good)
+    names = [each["name"] for each in _container(objects)["env"]]
+    known = " ".join(f"`{name}`" for name in names)
+    _container(objects)["env"].append({"name": "MILLSTREAM_LISTN", "value": "0.0.0.0:1"})
+    gateways = [each for each in objects if each["metadata"]["name"].endswith("gateway")]
+    found = rules.variables(gateways, known)
+    holds(len(found) == 1 and "MILLSTREAM_LISTN" in found[0], f"a misspelled variable: {found}")

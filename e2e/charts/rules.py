@@ -221,6 +221,17 @@ def endings(objects):
     return faults
 
 
+def variables(objects, known):
+    """Every variable with our prefix is one that the server knows."""
+    faults = []
+    for name, _, spec in templates(objects):
+        for container in spec["containers"]:
+            ours = [each["name"] for each in container.get("env", [])]
+            ours = [each for each in ours if each.startswith("MILLSTREAM_")]
+            faults += [f"{name}: no setting {each}" for each in ours if f"`{each}`" not in known]
+    return faults
+
+
 def labels(objects):
     """Everything carries the labels by which a release is found."""
     faults = []

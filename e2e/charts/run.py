@@ -46,7 +46,8 @@ def main() -> int:
         with tally.check(f"refused: {' '.join(options)}"):
             refusals.check(options, words)
     for check in (
-        documented, alerts_know_their_metrics, everything_is_everything, namespaces, releases, images,
+        documented, settings, alerts_know_their_metrics, everything_is_everything, namespaces,
+        releases, images,
     ):
         with tally.check(f"{check.__name__}: {check.__doc__}"):
             check()
@@ -88,6 +89,15 @@ def _fields(schema, path):
         yield from _fields(field, f"{path}.{name}")
     for field in schema.get("patternProperties", {}).values():
         yield from _fields(field, f"{path}.*")
+
+
+def settings():
+    """every variable that a gateway is given is a setting of the server."""
+    for values in helm.cases().values():
+        rendered = helm.objects(helm.template(values))
+        gateways = [each for each in rendered if each["metadata"]["name"] == "millstream-gateway"]
+        holds(len(list(rules.templates(gateways))) == 1, "no Deployment of gateways")
+        equal(rules.variables(gateways, helm.SETTINGS.read_text()), [])
 
 
 def alerts_know_their_metrics():
