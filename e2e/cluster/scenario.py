@@ -243,9 +243,10 @@ def run(target: Target, scenarios, prepare=None) -> int:
                 print(f"--      {name}", flush=True)
                 try:
                     scenario(installation)
-                except (AssertionError, Failed, *load.WRONG) as error:
+                except Exception as error:  # the next one may still say something
                     failed += 1
-                    print(f"FAILED  {name}: {error}\n{installation.trouble()}", flush=True)
+                    print(f"FAILED  {name}: {type(error).__name__}: {error}\n"
+                          f"{installation.trouble()}", flush=True)
                 else:
                     passed += 1
                     print(f"ok      {name}: {time.monotonic() - begin:.1f} s", flush=True)

@@ -10,6 +10,7 @@ judged. The last line counts.
 """
 
 import argparse
+import collections
 import sys
 import time
 
@@ -43,15 +44,18 @@ def apply_to_first_record(installation: Installation) -> None:
     ready = installation.make_stream("first", shardCount=1)
     kinesis = load.client(installation.endpoint, key, retries=False)
     record = {"StreamName": "first", "Data": b"hello", "PartitionKey": "k"}
+    refusals = collections.Counter()
     while True:
         try:
             kinesis.put_record(**record)
             break
         except load.WRONG as error:
+            refusals[load.why(error)] += 1
             waited = time.monotonic() - begin
             assert waited < FIRST_RECORD_SECONDS, f"no record in {waited:.0f} s: {error}"
             time.sleep(0.1)
-    say(f"apply to Ready {ready:.1f} s, to the first record {time.monotonic() - begin:.1f} s")
+    first = time.monotonic() - begin
+    say(f"apply to Ready {ready:.1f} s, to the first record {first:.1f} s; on the way {dict(refusals)}")
     installation.delete_stream("first")
     refused = False
     try:
@@ -258,7 +262,8 @@ def sdk_streams_are_objects(installation: Installation) -> None:
     kinesis.create_stream(StreamName="Made_By_SDK", ShardCount=2)
     kinesis.get_waiter("stream_exists").wait(
         StreamName="Made_By_SDK", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    found = installation.target.get("datastreams", "-n", STREAMS)["items"]
+    found = installation.target.get(
+        "datastreams", "-n", STREAMS, "--show-managed-fields")["items"]
     mine = [o for o in found if o["spec"].get("streamName") == "Made_By_SDK"]
     assert len(mine) == 1, f"{len(mine)} objects for one CreateStream"
     managers = {entry["manager"] for entry in mine[0]["metadata"]["managedFields"]}
