@@ -252,3 +252,26 @@ impl Certifier {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../tests/golden/attached-certificate-v1");
+
+    #[test]
+    fn version_1_of_a_kept_certificate_is_written_and_read_as_in_the_golden_file() {
+        let kept = Kept {
+            certificate_pem: "a certificate\n".to_owned(),
+            key_pem: "a private key\n".to_owned(),
+            bundle_pem: "a bundle\n".to_owned(),
+        };
+        let body = serde_json::to_vec(&kept).expect("JSON");
+        let written = String::from_utf8(seal(KIND, &body)).expect("a text");
+        assert_eq!(written, GOLDEN);
+        let body = open(KIND, GOLDEN.as_bytes()).expect("a good file");
+        let read: Kept = serde_json::from_slice(body).expect("the format");
+        assert_eq!(read.key_pem, kept.key_pem);
+        assert!(open("desired-state", GOLDEN.as_bytes()).is_err());
+    }
+}

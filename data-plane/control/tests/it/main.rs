@@ -4,3 +4,4 @@ mod attaching;
 mod bed;
 mod certificates;
 mod control_calls;
+mod formats;

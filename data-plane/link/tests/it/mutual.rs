@@ -275,7 +275,7 @@ fn of_a_request_only_the_key_is_taken() {
 
     // the request is signed by its key: a changed one is refused
     let body = request.request_pem.find("\nMI").expect("DER in base64") + 40;
-    let mut changed = request.request_pem.clone();
+    let mut changed = request.request_pem;
     let other = if changed.as_bytes()[body] == b'A' {
         "B"
     } else {

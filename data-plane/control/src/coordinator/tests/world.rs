@@ -258,33 +258,9 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Want(uid, other) => {
-                if !self.used.contains(&uid) {
-                    // a stream's pool is immutable
-                    let name = if uid % 2 == 0 { "a/p" } else { "b/q" };
-                    let taken = self.wanted.entry(uid).or_insert_with(|| stream(uid, name));
-                    taken.spec.retention_hours += u32::from(other);
-                    self.say_streams();
-                }
-            },
-            Event::Change(uid) => {
-                if let Some(stream) = self.wanted.get_mut(&uid) {
-                    stream.version.0 += 1;
-                    self.say_streams();
-                }
-            },
-            Event::Delete(uid) => {
-                if let Some(stream) = self.wanted.get_mut(&uid) {
-                    stream.delete = true;
-                    self.used.insert(uid);
-                    self.say_streams();
-                }
-            },
-            Event::Drop(uid) => {
-                if self.wanted.get(&uid).is_some_and(|stream| !stream.delete) {
-                    self.wanted.remove(&uid);
-                    self.say_streams();
-                }
+            Event::Want(..) | Event::Change(_) | Event::Delete(_) | Event::Drop(_) => {
+                self.somebody_wants(event);
+                self.say_streams();
             },
             Event::Attach(index) => self.attach(index),
             Event::Detach(index) => {
@@ -320,6 +296,42 @@ impl World {
             },
             Event::SayItAgain => self.say_it_all(),
         }
+        self.forget_the_gone();
+    }
+
+    /// Somebody writes, changes or deletes an object.
+    fn somebody_wants(&mut self, event: Event) {
+        match event {
+            Event::Want(uid, other) => {
+                if !self.used.contains(&uid) {
+                    // a stream's pool is immutable
+                    let name = if uid % 2 == 0 { "a/p" } else { "b/q" };
+                    let taken = self.wanted.entry(uid).or_insert_with(|| stream(uid, name));
+                    taken.spec.retention_hours += u32::from(other);
+                }
+            },
+            Event::Change(uid) => {
+                if let Some(stream) = self.wanted.get_mut(&uid) {
+                    stream.version.0 += 1;
+                }
+            },
+            Event::Delete(uid) => {
+                if let Some(stream) = self.wanted.get_mut(&uid) {
+                    stream.delete = true;
+                    self.used.insert(uid);
+                }
+            },
+            Event::Drop(uid) => {
+                if self.wanted.get(&uid).is_some_and(|stream| !stream.delete) {
+                    self.wanted.remove(&uid);
+                }
+            },
+            _ => {},
+        }
+    }
+
+    /// The finalizer of what is gone goes, and the object with it.
+    fn forget_the_gone(&mut self) {
         let finished: Vec<u128> = self
             .wanted
             .values()
@@ -327,7 +339,6 @@ impl World {
             .map(|stream| stream.uid.0)
             .collect();
         for uid in finished {
-            // the finalizer goes, and the object with it
             self.wanted.remove(&uid);
             for server in &self.servers {
                 assert!(
