@@ -50,30 +50,15 @@ impl<'a> Authenticator<'a> {
         body: &[u8],
         transport: Transport,
     ) -> Result<Cow<'a, Scope>, ServiceError> {
-        let headers: Vec<(&str, &[u8])> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let head = RequestHead {
-            method: parts.method.as_str(),
-            path: parts.uri.path(),
-            query: parts.uri.query(),
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-            headers: &headers,
-        };
+        let headers = headers(parts);
+        let head = head(parts, &headers);
         let authorization = Authorization::read(&head)?;
         let credentials = match self.auth {
             Auth::Loopback => return self.any_region(authorization.region()?),
             Auth::Verify(credentials) => credentials,
         };
-        let policy = Policy {
-            region: self.home.region.as_str(),
-            now_ms: self.clock.now().0,
-            unsigned_body: transport == Transport::Tls,
-        };
         let find = |id: &str| credentials.find(id);
-        let key = authorization.verify(&head, body, &policy, find)?;
+        let key = authorization.verify(&head, body, &self.policy(transport), find)?;
         if key.account == self.home.account {
             return Ok(Cow::Borrowed(self.home));
         }
@@ -81,6 +66,35 @@ impl<'a> Authenticator<'a> {
             account: key.account.clone(),
             region: self.home.region.clone(),
         }))
+    }
+
+    /// What is wrong with a request already before its body is read, so that it is sure to be
+    /// refused. In loopback mode that is left to [`Self::scope`].
+    ///
+    /// # Errors
+    /// As for [`Self::scope`].
+    pub(crate) fn check_head(
+        self,
+        parts: &Parts,
+        transport: Transport,
+    ) -> Result<(), ServiceError> {
+        let Auth::Verify(credentials) = self.auth else {
+            return Ok(());
+        };
+        let headers = headers(parts);
+        let head = head(parts, &headers);
+        let authorization = Authorization::read(&head)?;
+        let find = |id: &str| credentials.find(id);
+        let policy = self.policy(transport);
+        authorization.identify(&head, &policy, find).map(drop)
+    }
+
+    fn policy(&self, transport: Transport) -> Policy<'a> {
+        Policy {
+            region: self.home.region.as_str(),
+            now_ms: self.clock.now().0,
+            unsigned_body: transport == Transport::Tls,
+        }
     }
 
     /// The server's account, in the region of the credential.
@@ -95,6 +109,23 @@ impl<'a> Authenticator<'a> {
             account: self.home.account.clone(),
             region,
         }))
+    }
+}
+
+fn headers(parts: &Parts) -> Vec<(&str, &[u8])> {
+    let headers = parts.headers.iter();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect()
+}
+
+fn head<'a>(parts: &'a Parts, headers: &'a [(&'a str, &'a [u8])]) -> RequestHead<'a> {
+    RequestHead {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        headers,
     }
 }
 

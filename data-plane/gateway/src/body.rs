@@ -13,6 +13,10 @@ use crate::options::{Budgets, Timeouts};
 /// Most bytes of a refused body that are read and dropped.
 const DROPPED_BYTES_MAX: u64 = 64 << 20;
 
+/// Largest body that is read for a request whose head shows that it will be refused: enough to tell
+/// whether it is JSON, which AWS looks at first.
+const STRANGERS_BYTES_MAX: u64 = 64 * 1024;
+
 /// A whole body, and the memory that it and its records take.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -42,6 +46,17 @@ pub(crate) struct BodyReader<'a> {
 }
 
 impl BodyReader<'_> {
+    /// Whether a body is, or may be, too large to be read for somebody who will be refused anyway.
+    pub(crate) fn is_too_much_for_strangers(body: &Incoming) -> bool {
+        let known = body.size_hint().exact();
+        known.is_none_or(|bytes| bytes > STRANGERS_BYTES_MAX)
+    }
+
+    /// Drops a body without reading it into memory, so that the client sees the answer.
+    pub(crate) async fn refuse(self, body: Incoming) {
+        self.drop_rest(body, 0).await;
+    }
+
     /// The whole body. A refused one is read to its end and dropped where that is short work, so
     /// that the client gets to see the answer.
     pub(crate) async fn read(self, mut body: Incoming) -> Result<Held, Refused> {

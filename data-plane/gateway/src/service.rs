@@ -103,6 +103,18 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
             timeouts: &self.options.timeouts,
             clock: &*self.clock,
         };
+        let authenticator = Authenticator {
+            auth: &self.options.auth,
+            home: &self.options.home,
+            clock: &*self.clock,
+        };
+        if BodyReader::is_too_much_for_strangers(&body)
+            && let Err(error) = authenticator.check_head(parts, transport)
+        {
+            reader.refuse(body).await;
+            let outcome = Outcome::of_error(named_operation(parts), &error);
+            return Answered::bare(Reply::error(&error), outcome, 0);
+        }
         let held = match reader.read(body).await {
             Ok(held) => held,
             Err(refused) => return body_refused(refused, parts),
@@ -115,11 +127,6 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
             },
         };
         let body_bytes = held.bytes.len();
-        let authenticator = Authenticator {
-            auth: &self.options.auth,
-            home: &self.options.home,
-            clock: &*self.clock,
-        };
         let scope = match authenticator.scope(parts, &held.bytes, transport) {
             Ok(scope) => scope,
             Err(error) => {
@@ -183,12 +190,15 @@ fn head(parts: &Parts) -> Head<'_> {
     }
 }
 
+/// The operation that the head names, for the metrics of a request that was not routed.
+fn named_operation(parts: &Parts) -> Option<Operation> {
+    let (_, name) = head(parts).target?.split_once('.')?;
+    Operation::parse(name)
+}
+
 /// The answer to a body that was not read.
 fn body_refused(refused: Refused, parts: &Parts) -> Answered {
-    let operation = head(parts).target.and_then(|target| {
-        let (_, name) = target.split_once('.')?;
-        Operation::parse(name)
-    });
+    let operation = named_operation(parts);
     match refused {
         Refused::NoMemory => {
             let error = errors::overloaded();

@@ -251,3 +251,31 @@ async fn new_keys_count_from_the_next_request_on() {
         assert_eq!(answer.status, status, "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn large_bodies_of_strangers_take_no_memory() {
+    let fixture = fixture(&Credentials::new(vec![key("ours", HOME_ACCOUNT)])).await;
+    let right = Signer::default();
+    let stranger = Signer { id: "x", ..right };
+    let large = put_body(300 << 10);
+    let whole = stranger.request("PutRecord", &large);
+    let (head, body) = whole.split_once("\r\n\r\n").expect("a head");
+    let mut connection = Connection::open(fixture.addr).await;
+    connection.send(format!("{head}\r\n\r\n")).await;
+    let (first, rest) = body.split_at(200 << 10);
+    connection.send(first).await;
+    // Long enough for the part to arrive; were it kept, it would be by then.
+    millstream_clock::task::sleep(Duration::from_millis(200)).await;
+    assert_eq!(fixture.held_bytes(), 0);
+    connection.send(rest).await;
+    let answer = connection.answer().await.expect("an answer");
+    assert!(
+        answer.text().contains("UnrecognizedClientException"),
+        "{}",
+        answer.text()
+    );
+    // The connection goes on: the rest of the body was taken off it.
+    connection.send(right.request("PutRecord", &large)).await;
+    let answer = connection.answer().await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}

@@ -43,6 +43,34 @@ impl Authorization<'_> {
         policy: &Policy<'_>,
         find: impl FnOnce(&str) -> Option<K>,
     ) -> Result<K, ServiceError> {
+        let (found, stamp) = self.named(head, policy, find)?;
+        let key: &AccessKey = found.borrow();
+        self.check_signature(head, body, policy, key, &stamp)?;
+        self.check_token(key)?;
+        Ok(found)
+    }
+
+    /// The key that this request names, if all that can be told without the body is right: whoever
+    /// fails here fails [`Authorization::verify`], whatever the body is.
+    ///
+    /// # Errors
+    /// AWS's errors, in the order of steps 3 to 7 of this module.
+    pub fn identify<K: Borrow<AccessKey>>(
+        &self,
+        head: &RequestHead<'_>,
+        policy: &Policy<'_>,
+        find: impl FnOnce(&str) -> Option<K>,
+    ) -> Result<K, ServiceError> {
+        self.named(head, policy, find).map(|(found, _)| found)
+    }
+
+    /// The key, and the date of the signature.
+    fn named<K>(
+        &self,
+        head: &RequestHead<'_>,
+        policy: &Policy<'_>,
+        find: impl FnOnce(&str) -> Option<K>,
+    ) -> Result<(K, String), ServiceError> {
         let date = self.checked_date(policy)?;
         self.check_signed_headers(head)?;
         if self.algorithm != ALGORITHM {
@@ -52,10 +80,7 @@ impl Authorization<'_> {
         let stamp = date.basic();
         check_scope(&credential, policy.region, &stamp)?;
         let found = find(credential.key).ok_or_else(texts::unknown_key)?;
-        let key: &AccessKey = found.borrow();
-        self.check_signature(head, body, policy, key, &stamp)?;
-        self.check_token(key)?;
-        Ok(found)
+        Ok((found, stamp))
     }
 
     /// The time of the signature, if it is near enough to now.
