@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::error::{ErrorCode, ServiceError};
 
@@ -467,5 +469,39 @@ fn the_authority_of_http2_stands_for_the_host() {
         let read = Authorization::read(&head).expect("whole");
         let found = read.verify(&head, b"{}", &POLICY, |_| Some(key()));
         assert_eq!(found.is_ok(), right);
+    }
+}
+
+proptest! {
+    /// Whatever a stranger sends, it is refused with an error and never with a panic.
+    #[test]
+    fn any_head_is_refused(
+        path in "[ -~é]{0,20}",
+        query in proptest::option::of("(X-Amz-(Algorithm|Credential|Signature|SignedHeaders|Date|Expires|Security-Token)=?[ -~é]{0,20}&?){0,8}"),
+        parts in proptest::option::of(
+            "(AWS4-HMAC-SHA256)?( ?(Credential|SignedHeaders|Signature)=[ -~]{0,30},?){0,4}"
+        ),
+        credential in proptest::option::of("[a-z/]{0,6}"),
+        date in "20260101T000000Z|[ -~]{0,20}",
+        body: Vec<u8>,
+        unsigned_body: bool,
+    ) {
+        let credential = credential.unwrap_or_else(|| CREDENTIAL.to_owned());
+        let whole = format!(
+            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;a, Signature=0"
+        );
+        let authorization = parts.unwrap_or(whole);
+        let headers: Headers<'_> = &[
+            ("authorization", authorization.as_bytes()),
+            ("x-amz-date", date.as_bytes()),
+            ("a", &body),
+            ("a", b" "),
+        ];
+        let headers = if query.is_some() { &headers[1..] } else { headers };
+        let head = RequestHead { path: &path, ..head(query.as_deref(), headers) };
+        let policy = Policy { unsigned_body, ..POLICY };
+        let verified = Authorization::read(&head)
+            .and_then(|read| read.verify(&head, &body, &policy, |_| Some(key())));
+        prop_assert!(verified.is_err());
     }
 }
