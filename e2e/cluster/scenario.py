@@ -140,9 +140,9 @@ class Installation:
         }
 
     def make_stream(self, name: str, **spec) -> float:
-        """Applies a stream and waits until it serves; the seconds that it took."""
-        begin = time.monotonic()
+        """Applies a new stream and waits until it serves; the seconds that it took."""
         spec.setdefault("deletionPolicy", "Delete")
+        begin = time.monotonic()
         self.apply(self.stream(name, **spec))
         self.wait("datastream", name, "Ready", "True")
         return time.monotonic() - begin
@@ -150,6 +150,15 @@ class Installation:
     def delete_stream(self, name: str) -> None:
         self.target.kubectl("delete", "datastream", name, "-n", self.streams,
                             f"--timeout={GONE_SECONDS}s", seconds=GONE_SECONDS + 10)
+
+    def delete_all_streams(self) -> None:
+        """What a failed run left would bring records that this one never sent."""
+        for item in self.target.get("datastreams", "-n", self.streams)["items"]:
+            name = item["metadata"]["name"]
+            self.annotate(name, "millstream.dev/pause-")
+            policy = ("--type=merge", "--patch", '{"spec":{"deletionPolicy":"Delete"}}')
+            self.target.kubectl("patch", "datastream", name, "-n", self.streams, *policy)
+            self.delete_stream(name)
 
     def annotate(self, name: str, *annotations) -> None:
         self.target.kubectl("annotate", "--overwrite", "datastream", name, "-n", self.streams,
@@ -217,8 +226,12 @@ class Installation:
         say(running.phases.line())
         assert all(running.phases.total(phase) for phase in ("before", "during", "after")), (
             f"{stream}: nothing was acknowledged in a phase: {running.phases.line()}")
-        counts = {k: v for k, v in verdict.items() if k != "faults"}
-        say(f"history: {counts}")
+        say(counts(verdict))
+
+
+def counts(verdict: dict) -> str:
+    """A verdict in one line."""
+    return "history: " + ", ".join(f"{k} {v}" for k, v in verdict.items() if k != "faults")
 
 
 def is_ready(pod: dict) -> bool:
@@ -234,6 +247,7 @@ def run(target: Target, scenarios, prepare=None) -> int:
         begin = time.monotonic()
         installation.install()
         say(f"installed in {time.monotonic() - begin:.1f} s")
+        installation.delete_all_streams()
         if prepare:
             prepare(installation)
         with installation.reachable():
