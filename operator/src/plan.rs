@@ -39,6 +39,37 @@ pub struct Snapshot<'a> {
     pub given_up: BTreeSet<PoolKey>,
 }
 
+impl Snapshot<'_> {
+    /// What would become of `object`, were it there as the youngest of its namespace.
+    ///
+    /// # Errors
+    /// Why it could not be built.
+    pub fn consider(&self, object: &DataStreamResource) -> Result<ValidatedDataStream, Refusal> {
+        let here = |other: &&Arc<DataStreamResource>| namespace(other) == namespace(object);
+        let others = self.objects.iter().filter(here);
+        let siblings: Vec<Claim> = others.map(|other| Claim::of(other)).collect();
+        self.judge(object, &siblings)
+    }
+
+    fn judge(
+        &self,
+        object: &DataStreamResource,
+        siblings: &[Claim],
+    ) -> Result<ValidatedDataStream, Refusal> {
+        let none = BTreeMap::new();
+        let uid = validate::stream_uid(object);
+        validate::validate(&Dereferenced {
+            object,
+            account: self.accounts.get(namespace(object)),
+            region: self.config.region(),
+            siblings,
+            homes: self.homes.get(namespace(object)).unwrap_or(&none),
+            classes: &self.config.pool_classes,
+            open_shards: uid.and_then(|uid| self.open_shards.get(&uid).copied()),
+        })
+    }
+}
+
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -96,17 +127,8 @@ impl Plan {
         for object in &snapshot.objects {
             let homes = snapshot.homes.get(namespace(object)).unwrap_or(&none);
             let own = Claim::of(object);
-            let verdict = validate::validate(&Dereferenced {
-                object,
-                account: snapshot.accounts.get(namespace(object)),
-                region: snapshot.config.region(),
-                siblings: claims.get(namespace(object)).map_or(&[], Vec::as_slice),
-                homes,
-                classes: &snapshot.config.pool_classes,
-                open_shards: own
-                    .stream
-                    .and_then(|uid| snapshot.open_shards.get(&uid).copied()),
-            });
+            let siblings = claims.get(namespace(object)).map_or(&[][..], Vec::as_slice);
+            let verdict = snapshot.judge(object, siblings);
             if let Some(wanted) = wanted(object, &verdict, homes, snapshot, before) {
                 // An older object's claim on one id goes first: it is the only one that is valid.
                 plan.streams.entry(wanted.uid).or_insert(wanted);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use millstream_clock::task;
 use millstream_control::Access;
 use millstream_control::coordinator::{Input, WantedStream};
@@ -60,7 +60,7 @@ impl Steer {
     /// Makes one plan.
     pub async fn round(&mut self) {
         let before = self.context.plan();
-        let plan = Arc::new(Plan::make(&self.dereference(), &before));
+        let plan = Arc::new(Plan::make(&snapshot(&self.context), &before));
         let count = i64::try_from(plan.streams.len()).unwrap_or(i64::MAX);
         self.context.metrics.streams.set(count);
         let wanted = plan.wanted();
@@ -71,72 +71,6 @@ impl Steer {
         }
         self.tell_access(&plan.accounts).await;
         self.context.planned.beat();
-    }
-
-    /// All that a plan depends on.
-    fn dereference(&self) -> Snapshot<'_> {
-        let context = &self.context;
-        let mut homes: BTreeMap<String, BTreeMap<StreamUid, HomeView>> = BTreeMap::new();
-        let mut open_shards = BTreeMap::new();
-        for placement in context.station.placements() {
-            let pool = &placement.pool;
-            let namespace = homes.entry(pool.namespace().to_owned()).or_default();
-            for (uid, home) in placement.homes {
-                if let Some(count) = context.station.stream(uid).shard_count {
-                    open_shards.insert(uid, count);
-                }
-                namespace.insert(
-                    uid,
-                    HomeView {
-                        pool: pool.name().to_owned(),
-                        name: home.name,
-                        scope: home.scope,
-                    },
-                );
-            }
-        }
-        Snapshot {
-            config: &context.config,
-            accounts: self.accounts(),
-            objects: context.streams.all(),
-            homes,
-            open_shards,
-            given_up: self.given_up(),
-        }
-    }
-
-    fn accounts(&self) -> BTreeMap<String, Account> {
-        let namespaces = self.context.namespaces.all();
-        let view = |namespace: &Arc<k8s_openapi::api::core::v1::Namespace>| NamespaceView {
-            name: namespace.metadata.name.clone().unwrap_or_default(),
-            uid: namespace.metadata.uid.clone().unwrap_or_default(),
-            created: namespace
-                .metadata
-                .creation_timestamp
-                .as_ref()
-                .map(|time| time.0),
-        };
-        let watched = self.context.config.watched(&self.context.namespace);
-        let mut views: Vec<NamespaceView> = namespaces.iter().map(view).collect();
-        if let Some(watched) = watched {
-            views.retain(|view| watched.contains(&view.name.as_str()));
-        }
-        accounts::assign(&views, &self.context.config.accounts)
-    }
-
-    /// The pools whose sets say that the records go too.
-    fn given_up(&self) -> BTreeSet<PoolKey> {
-        let mut pools = BTreeSet::new();
-        for set in self.context.sets.all() {
-            let metadata = &set.metadata;
-            let labels = metadata.labels.as_ref();
-            let pool = labels.and_then(|labels| labels.get(LABEL_POOL));
-            if let Some(pool) = pool.filter(|_| retire::gives_up(metadata.annotations.as_ref())) {
-                let namespace = metadata.namespace.clone().unwrap_or_default();
-                pools.insert(PoolKey::new(namespace, pool.clone()));
-            }
-        }
-        pools
     }
 
     /// Sends the access keys to the gateways, if they changed.
@@ -173,4 +107,72 @@ impl Steer {
         }
         self.refused_keys = still;
     }
+}
+
+/// All that a plan depends on, as of now.
+#[must_use]
+pub fn snapshot(context: &Context) -> Snapshot<'_> {
+    let mut homes: BTreeMap<String, BTreeMap<StreamUid, HomeView>> = BTreeMap::new();
+    let mut open_shards = BTreeMap::new();
+    for placement in context.station.placements() {
+        let pool = &placement.pool;
+        let namespace = homes.entry(pool.namespace().to_owned()).or_default();
+        for (uid, home) in placement.homes {
+            if let Some(count) = context.station.stream(uid).shard_count {
+                open_shards.insert(uid, count);
+            }
+            namespace.insert(
+                uid,
+                HomeView {
+                    pool: pool.name().to_owned(),
+                    name: home.name,
+                    scope: home.scope,
+                },
+            );
+        }
+    }
+    Snapshot {
+        config: &context.config,
+        accounts: accounts(context),
+        objects: context.streams.all(),
+        homes,
+        open_shards,
+        given_up: given_up(context),
+    }
+}
+
+fn accounts(context: &Context) -> BTreeMap<String, Account> {
+    let namespaces = context.namespaces.all();
+    let view = |namespace: &Arc<Namespace>| NamespaceView {
+        name: namespace.metadata.name.clone().unwrap_or_default(),
+        uid: namespace.metadata.uid.clone().unwrap_or_default(),
+        created: namespace
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0),
+    };
+    let watched = context.config.watched(&context.namespace);
+    let mut views: Vec<NamespaceView> = namespaces.iter().map(view).collect();
+    if let Some(watched) = watched {
+        views.retain(|view| watched.contains(&view.name.as_str()));
+    }
+    accounts::assign(&views, &context.config.accounts)
+}
+
+/// The pools whose sets say that the records go too.
+fn given_up(context: &Context) -> BTreeSet<PoolKey> {
+    let mut pools = BTreeSet::new();
+    for set in context.sets.all() {
+        let metadata = &set.metadata;
+        let pool = metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(LABEL_POOL));
+        if let Some(pool) = pool.filter(|_| retire::gives_up(metadata.annotations.as_ref())) {
+            let namespace = metadata.namespace.clone().unwrap_or_default();
+            pools.insert(PoolKey::new(namespace, pool.clone()));
+        }
+    }
+    pools
 }

@@ -16,7 +16,8 @@ use millstream_types::{Scope, StreamName};
 
 use super::object_name::object_name;
 use crate::apply::code;
-use crate::controllers::data_stream::validate::stream_name;
+use crate::controllers::data_stream::status::Reason;
+use crate::controllers::data_stream::validate::{Refusal, stream_name};
 use crate::names::{API_MANAGER, LABEL_MANAGED_BY, LABEL_PART_OF, PROGRAM, labels};
 use crate::plan::is_on;
 
@@ -39,8 +40,12 @@ impl ApiStreams {
     ///
     /// # Errors
     /// When there is one of that name, the specification is refused, or the API server is away.
-    pub async fn create(&self, scope: &Scope, spec: StreamSpec) -> Result<(), CreateStreamError> {
-        let name = spec.name.clone();
+    pub async fn create(
+        &self,
+        scope: &Scope,
+        object: DataStreamResource,
+    ) -> Result<(), CreateStreamError> {
+        let name = stream_name(&object).to_owned();
         let found = self
             .find(&name)
             .await
@@ -52,7 +57,6 @@ impl ApiStreams {
             );
             return Err(CreateStreamError::Exists(text));
         }
-        let object = object(spec)?;
         let options = PatchParams::apply(API_MANAGER);
         let applied = self
             .api
@@ -73,7 +77,7 @@ impl ApiStreams {
     /// When there is none, it is not the API's to delete, or the API server is away.
     pub async fn delete(&self, scope: &Scope, name: &StreamName) -> Result<(), DeleteStreamError> {
         let found = self
-            .find(name)
+            .find(name.as_str())
             .await
             .map_err(|error| delete_failed(&error))?;
         let Some(found) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
@@ -109,9 +113,9 @@ impl ApiStreams {
     }
 
     /// The object of this stream name: the older, where there are two.
-    async fn find(&self, name: &StreamName) -> Result<Option<DataStreamResource>, kube::Error> {
+    async fn find(&self, name: &str) -> Result<Option<DataStreamResource>, kube::Error> {
         let listed = self.api.list(&ListParams::default()).await?;
-        let same = |object: &DataStreamResource| stream_name(object) == name.as_str();
+        let same = |object: &DataStreamResource| stream_name(object) == name;
         let age = |object: &DataStreamResource| {
             let born = object
                 .metadata
@@ -141,7 +145,10 @@ pub fn foreign_manager(object: &DataStreamResource) -> Option<String> {
 }
 
 /// The object of a stream that a client asked for.
-fn object(spec: StreamSpec) -> Result<DataStreamResource, CreateStreamError> {
+///
+/// # Errors
+/// When no object can say that.
+pub fn object(spec: StreamSpec) -> Result<DataStreamResource, CreateStreamError> {
     let invalid = |text: &str| CreateStreamError::Invalid(text.to_owned());
     let number = |value: u32, what| i32::try_from(value).map_err(|_| invalid(what));
     let shard_count = match spec.shard_count {
@@ -185,6 +192,25 @@ fn object(spec: StreamSpec) -> Result<DataStreamResource, CreateStreamError> {
         ..object.metadata
     };
     Ok(object)
+}
+
+/// What a client is told of a stream that could not be built.
+#[must_use]
+pub fn refused(refusal: &Refusal, stream: &str, scope: &Scope) -> CreateStreamError {
+    match refusal.reason {
+        Reason::StreamNameTaken => {
+            let account = &scope.account;
+            let text = format!("Stream {stream} under account {account} already exists.");
+            CreateStreamError::Exists(text)
+        },
+        Reason::PoolFull => CreateStreamError::LimitExceeded(refusal.message.clone()),
+        Reason::OrphanExists => CreateStreamError::InUse(refusal.message.clone()),
+        Reason::SpecInvalid | Reason::NotServed => {
+            CreateStreamError::Invalid(refusal.message.clone())
+        },
+        // What only an administrator can mend.
+        _ => CreateStreamError::Internal,
+    }
 }
 
 /// The one map from the API server's answers to what a client of CreateStream is told.

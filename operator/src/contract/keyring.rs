@@ -5,7 +5,6 @@
 //! former one is trusted until the last certificate that it signed has run out.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
@@ -73,10 +72,7 @@ impl Keyring {
     /// # Errors
     /// When the machine gives no key.
     pub fn generate(now: Millis, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
-        let mut token_key = String::new();
-        for half in [entropy.u128(), entropy.u128()] {
-            write!(token_key, "{half:032x}").expect("a String takes everything");
-        }
+        let token_key = format!("{:032x}{:032x}", entropy.u128(), entropy.u128());
         Ok(Self {
             current: dated(now, entropy)?,
             next: None,

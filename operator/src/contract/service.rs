@@ -4,17 +4,22 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use millstream_control::attach::{Contract, PodIdentity, Session, SignError, Standby};
 use millstream_control::{CreateStreamError, DeleteStreamError, Identity, StreamSpec};
+use millstream_crds::data_stream::DataStreamResource;
 use millstream_types::{AccountId, Scope, StreamName};
 use parking_lot::RwLock;
 
-use super::api_streams::ApiStreams;
+use super::api_streams::{self, ApiStreams};
 use super::keys::KeyKeeper;
 use super::review::check_pod;
 use crate::config::OperatorConfig;
 use crate::context::Context;
+use crate::controllers::data_stream::validate::Refusal;
+use crate::steer;
 
 /// What this replica answers with: a standby until it leads.
 #[derive(Clone)]
@@ -57,13 +62,13 @@ impl Operator {
         self.0.leading.read().clone()
     }
 
-    /// The objects of the account, if it is one of a watched namespace.
-    async fn streams_of(&self, account: &AccountId) -> Option<ApiStreams> {
+    /// The namespace of the account, if it is watched.
+    async fn namespace_of(&self, account: &AccountId) -> Option<(Arc<Context>, String)> {
         let context = self.context()?;
         let plan = context.made_plan().await;
         let mut accounts = plan.accounts.iter();
         let (namespace, _) = accounts.find(|(_, own)| own.own() == Some(account))?;
-        Some(ApiStreams::new(self.0.client.clone(), namespace))
+        Some((context, namespace.clone()))
     }
 
     async fn check_and_sign(
@@ -86,23 +91,50 @@ impl Operator {
     }
 
     async fn create(&self, scope: &Scope, spec: StreamSpec) -> Result<(), CreateStreamError> {
-        let Some(streams) = self.streams_of(&scope.account).await else {
+        let Some((context, namespace)) = self.namespace_of(&scope.account).await else {
             tracing::warn!(account = %scope.account, "CreateStream for an account without a namespace");
             return Err(CreateStreamError::Internal);
         };
+        let name = spec.name.clone();
+        let object = api_streams::object(spec)?;
         // One at a time: of two at once, the second finds the first one's object.
         let turn = self.0.creating.lock().await;
-        let created = streams.create(scope, spec).await;
+        let created = match considered(&context, &namespace, &object) {
+            Ok(()) => {
+                let streams = ApiStreams::new(self.0.client.clone(), &namespace);
+                streams.create(scope, object).await
+            },
+            Err(refusal) => Err(api_streams::refused(&refusal, name.as_str(), scope)),
+        };
         drop(turn);
         created
     }
 
     async fn delete(&self, scope: &Scope, name: &StreamName) -> Result<(), DeleteStreamError> {
-        match self.streams_of(&scope.account).await {
-            Some(streams) => streams.delete(scope, name).await,
+        match self.namespace_of(&scope.account).await {
+            Some((_, namespace)) => {
+                let streams = ApiStreams::new(self.0.client.clone(), &namespace);
+                streams.delete(scope, name).await
+            },
             None => Err(DeleteStreamError::Internal),
         }
     }
+}
+
+/// Whether the object could be built: a client is told at once what a manifest's author reads in
+/// the conditions.
+fn considered(
+    context: &Context,
+    namespace: &str,
+    object: &DataStreamResource,
+) -> Result<(), Refusal> {
+    let mut young = object.clone();
+    let now = i64::try_from(context.clock.now().seconds()).unwrap_or(i64::MAX);
+    young.metadata.namespace = Some(namespace.to_owned());
+    young.metadata.creation_timestamp = Timestamp::from_second(now).ok().map(Time);
+    // It gets its own from the API server; this one is nobody's.
+    young.metadata.uid = Some("0".repeat(32));
+    steer::snapshot(context).consider(&young).map(drop)
 }
 
 impl Contract for Operator {

@@ -74,6 +74,46 @@ async fn a_client_creates_and_deletes_a_stream_as_an_object() {
 }
 
 #[tokio::test]
+async fn a_client_is_told_at_once_what_cannot_be_built() {
+    let mut rig = Rig::new().await;
+    rig.apply("kept", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("kept", "Active").await;
+    let create = async |spec: StreamSpec| rig.operator.create_stream(&scope(), spec).await;
+    let mut many = StreamSpec::new(name("many"));
+    many.shard_count = Some(41);
+    let full = create(many).await;
+    assert!(
+        matches!(full, Err(CreateStreamError::LimitExceeded(_))),
+        "{full:?}"
+    );
+    let mut on_demand = StreamSpec::new(name("on-demand"));
+    on_demand.mode = millstream_types::StreamMode::OnDemand;
+    let not_served = create(on_demand).await;
+    assert!(
+        matches!(not_served, Err(CreateStreamError::Invalid(_))),
+        "{not_served:?}"
+    );
+    rig.delete("kept").await;
+    rig.wait_for("the object's end", || {
+        rig.mock.find(STREAMS, TEAM, "kept").is_none().then_some(())
+    })
+    .await;
+    rig.wait_for("the watch to see it", || {
+        let context = &rig.leader.context;
+        context.streams.get(TEAM, "kept").is_none().then_some(())
+    })
+    .await;
+    let retained = create(StreamSpec::new(name("kept"))).await;
+    let Err(CreateStreamError::InUse(text)) = retained else {
+        panic!("{retained:?}");
+    };
+    assert!(text.contains("adoptStreamId"), "{text}");
+    assert_eq!(rig.mock.all(STREAMS).len(), 0, "nothing was made");
+    drop(servers);
+}
+
+#[tokio::test]
 async fn what_a_manifest_made_is_not_the_clients_to_delete() {
     let rig = Rig::new().await;
     rig.apply("gits", json!({"pool": "default"}));

@@ -305,6 +305,7 @@ impl Rig {
     }
 
     /// Waits until `look` finds something.
+    #[expect(clippy::panic, reason = "it fails the test that waits")]
     pub(crate) async fn wait_for<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
         let waited = task::timeout(DEADLINE, async {
             loop {

@@ -71,6 +71,16 @@ async fn a_stream_gets_a_pool_a_place_and_a_status() {
         placement.contains(&id_of(&active).to_string()),
         "written before it was sent"
     );
+    drop(servers);
+}
+
+#[tokio::test]
+async fn events_and_metrics_tell_what_was_done() {
+    let mut rig = Rig::new().await;
+    rig.apply("flights", json!({"pool": "default"}));
+    rig.wait_reason("flights", "PoolStarting").await;
+    let servers = rig.run_pool().await;
+    rig.wait_reason("flights", "Active").await;
     rig.wait_for("the events", || {
         let events = rig.events();
         ["PoolStarting", "Active"]
@@ -88,6 +98,7 @@ async fn a_stream_gets_a_pool_a_place_and_a_status() {
         metrics.contains("api_requests_total{method=\"PATCH\",code=\"200\"}"),
         "{metrics}"
     );
+    drop(servers);
 }
 
 #[tokio::test]
