@@ -5,11 +5,13 @@ field ownership, RBAC, admission). The programs come from `e2e/cluster/binaries.
 is started is ended by its process, and nothing is waited for without a deadline.
 """
 
+import ctypes
 import json
 import os
 import pathlib
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -156,7 +158,7 @@ class ApiServer:
         return urllib.request.build_opener(urllib.request.ProxyHandler({}), handler)
 
     def _start(self):
-        etcd_port, peer_port, api_port = _free_ports(3)
+        etcd_port, peer_port, api_port = free_ports(3)
         etcd_url, peer_url = (f"http://127.0.0.1:{port}" for port in (etcd_port, peer_port))
         self._spawn("etcd", [
             f"--data-dir={self.folder / 'etcd'}", "--unsafe-no-fsync",
@@ -219,7 +221,7 @@ class ApiServer:
             program = binaries.kube_if_built() / name
             self.processes.append(subprocess.Popen(
                 [program, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder,
+                cwd=self.folder, preexec_fn=end_with_parent,
             ))
 
     def _tail(self, name):
@@ -227,7 +229,13 @@ class ApiServer:
         return "\n".join(text.splitlines()[-LOG_LINES:])
 
 
-def _free_ports(count):
+def end_with_parent():
+    """Run in a new process: the kernel kills it when this script is killed and cannot end it."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def free_ports(count):
     """Ports that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:

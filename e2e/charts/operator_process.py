@@ -7,12 +7,12 @@ go again, and is refused nothing by the API server on the way.
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
+import api_server
 import helm
 import rules
 import yaml
@@ -112,7 +112,7 @@ class Operator:
         path = f"/api/v1/namespaces/{helm.NAMESPACE}/configmaps/millstream-operator"
         config = yaml.safe_load(read(server, path)["data"]["operator.yaml"])
         # On this machine nothing listens beyond loopback.
-        self.admin, contract = (f"127.0.0.1:{port}" for port in free_ports(2))
+        self.admin, contract = (f"127.0.0.1:{port}" for port in api_server.free_ports(2))
         config["adminListen"], config["contract"]["listen"] = self.admin, contract
         file = self.folder / "operator.yaml"
         file.write_text(yaml.safe_dump(config))
@@ -124,7 +124,7 @@ class Operator:
         with open(self.log, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [binary(), "--config", file], env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, cwd=self.folder,
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=api_server.end_with_parent,
             )
 
     def __enter__(self):
@@ -197,14 +197,3 @@ def condition(server, kind, name="worked-on", field="status"):
     """A field of a condition, or nothing."""
     conditions = read(server, f"{STREAMS}/{name}").get("status", {}).get("conditions", [])
     return next((each[field] for each in conditions if each["type"] == kind), None)
-
-
-def free_ports(count):
-    """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
