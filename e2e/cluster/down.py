@@ -37,6 +37,8 @@ def down(where: Layout) -> list:
             command("umount", "--lazy", point, check=False)
     for name in network_namespaces(where.name):
         command("ip", "netns", "del", name, check=False)
+    if (where.folder / "namespaces-mounted").exists() and not any(NAMESPACES.iterdir()):
+        command("umount", NAMESPACES, check=False)
 
     def cgroups_gone():
         remove_cgroups(whole)

@@ -285,14 +285,19 @@ def network_namespaces(prefix: str) -> list:
 
 
 def mounts(folder: pathlib.Path, table: str = "/proc/self/mounts") -> list:
-    """The mount points below a folder, last mounted first."""
+    """The mount points on, below, or made from something below a folder; last mounted first."""
     try:
         lines = pathlib.Path(table).read_text().splitlines()
     except OSError:
         return []
-    inside = f"{folder}/"
-    points = [line.split()[1].encode().decode("unicode_escape") for line in lines]
-    return [point for point in reversed(points) if f"{point}/".startswith(inside)]
+    whose = re.compile(re.escape(str(folder)) + r"(?![\w.-])")
+    found = [line.split()[1] for line in lines if whose.search(line)]
+    return [point.encode().decode("unicode_escape") for point in reversed(found)]
+
+
+def is_mount(point: pathlib.Path) -> bool:
+    return any(line.split()[1] == str(point)
+               for line in pathlib.Path("/proc/self/mounts").read_text().splitlines())
 
 
 # Kernel settings that are the whole machine's.

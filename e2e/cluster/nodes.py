@@ -12,17 +12,20 @@ from control_plane import BRIDGE, in_namespace
 from layout import CONTROL_PLANE_IP, Layout, Node
 from machine import (
     Failed, Processes, cgroup_members, command, command_line, kill_all, make_pods_cgroup,
-    network_namespaces,
+    mounts, network_namespaces, until,
 )
 from pki import Pki
 
 CNI_PROGRAMS = "/usr/lib/cni"
 PAUSE_IMAGE = "e2e.local/pause:1"
+MOUNT_SECONDS = 20
+# Where local-path finds its folders; addons/local-path.yaml names it too.
+LAST_MOUNT = "/run/local-volumes"
 # The process that keeps the mount namespace; its command line tells whose it is.
 HOLD = (
     'mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs /run'
     ' && mount --bind "$1/var-log" /var/log'
-    ' && mkdir /run/local-volumes && mount --bind "$1/volumes" /run/local-volumes'
+    f' && mkdir {LAST_MOUNT} && mount --bind "$1/volumes" {LAST_MOUNT}'
     ' && exec sleep infinity'
 )
 
@@ -97,8 +100,16 @@ class Nodes:
             propagation = ("--mount", "--propagation", "slave")
             script = ("sh", "-c", HOLD, holder, folder)
             self.processes.start(holder, ["unshare", *propagation, *script])
+        # Whoever joins before it is whole would mount things in the machine's own namespace.
+        if not until(lambda: self._has_mounts(holder), MOUNT_SECONDS):
+            line = self.processes.telling_line(holder)
+            raise Failed(f"node {node.name}: its mount namespace did not come up: {line}")
         self._start(f"containerd-{node.name}", node,
                     ["containerd", "--config", folder / "containerd.toml"])
+
+    def _has_mounts(self, holder: str) -> bool:
+        process = self.processes.find(holder)
+        return bool(process and mounts(LAST_MOUNT, f"/proc/{process.pid}/mounts"))
 
     def start_kubelet(self, node: Node) -> None:
         folder = self.where.node_folder(node)

@@ -26,6 +26,10 @@ PROBE = HERE / "fixtures" / "probe.yaml"
 UP_SECONDS = 400
 LOST_SECONDS = 60
 SERVICE_SECONDS = 20
+# The machine's mounts before the first `up`, and folders that belong to nodes and not to it.
+BEFORE = set()
+STRAYS = ["/run/containerd", "/run/cni-addresses", "/run/local-volumes", "/run/xtables.lock",
+          "/var/log/pods", "/var/log/containers", "/var/lib/kubelet", "/var/lib/cni"]
 # Long enough that a broken `up` has got to each of its parts once.
 BREAK_UP_AFTER_SECONDS = (0.6, 2.5, 6.0, 9.0)
 
@@ -168,11 +172,18 @@ def nothing_is_left() -> None:
     assert not remains, "; ".join(remains)
     assert not cgroups(f"{NAME}-*")
     # Said again in other words than `down` uses.
-    table = pathlib.Path("/proc/mounts").read_text()
-    assert f"/{NAME}/" not in table, "a mount"
+    new = machine_mounts() - BEFORE
+    assert not new, f"mounts that were not there before: {sorted(new)}"
+    stray = [path for path in STRAYS if os.path.exists(path)]
+    assert not stray, f"what containerd or a kubelet left outside of the node: {stray}"
     listed = command("ps", "-eo", "args")
     lines = [line for line in listed.splitlines() if f"cluster/{NAME}/" in line]
     assert not lines, f"processes: {lines}"
+
+
+def machine_mounts() -> set:
+    lines = pathlib.Path("/proc/mounts").read_text().splitlines()
+    return {line.split()[1] for line in lines}
 
 
 CHECKS = (
@@ -185,6 +196,8 @@ CHECKS = (
 
 def main() -> int:
     command(sys.executable, HERE / "cluster.py", "down")
+    BEFORE.update(machine_mounts())
+    STRAYS[:] = [path for path in STRAYS if not os.path.exists(path)]
     passed = failed = 0
     for check in CHECKS:
         begin = time.monotonic()

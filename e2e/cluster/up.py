@@ -8,7 +8,7 @@ import images
 import layout as plan
 from control_plane import ControlPlane, node_object
 from layout import Layout, Refused
-from machine import Failed, Processes, command, read_setting, until
+from machine import NAMESPACES, Failed, Processes, command, is_mount, read_setting, until
 from nodes import Nodes
 from pki import Pki
 
@@ -98,6 +98,9 @@ def _remember(cluster: Cluster, count: int) -> None:
         return
     settings = "".join(f"{name} {read_setting(name)}\n" for name in MACHINE_SETTINGS)
     (cluster.where.folder / "machine-settings").write_text(settings)
+    if not is_mount(NAMESPACES):
+        # The first `ip netns add` of a machine mounts it on itself.
+        (cluster.where.folder / "namespaces-mounted").touch()
     cluster.count_file.write_text(f"{count}\n")
 
 
