@@ -83,6 +83,14 @@ fn every_setting_can_come_from_every_source() {
         ("segment-bytes", "1MiB"),
         ("memory-bytes", "256MiB"),
         ("drain-seconds", "3"),
+        ("role", "shard"),
+        ("operator", "operator:4570"),
+        ("token-file", "/token"),
+        ("ca-file", "/ca"),
+        ("pool", "default"),
+        ("rpc-listen", "0.0.0.0:9"),
+        ("pod-name", "shard-1"),
+        ("pod-namespace", "team-a"),
     ];
     assert_eq!(
         values.len() + 3,
@@ -321,7 +329,7 @@ fn a_file_that_cannot_be_used_is_named() {
     for (text, expected) in [
         (
             "regoin: x\n",
-            "'regoin' is no setting; there are data-dir, listen",
+            "'regoin' is no setting; there are role, data-dir, listen",
         ),
         ("config: x\n", "'config' is no setting"),
         ("- a\n", "not one map"),
