@@ -9,7 +9,7 @@ use futures::Stream as Updates;
 use futures::stream;
 use millstream_clock::task;
 use millstream_link::Role;
-use millstream_link::grpc::{MESSAGE_BYTES_MAX, peer, require};
+use millstream_link::grpc::{MESSAGE_BYTES_MAX, require};
 use millstream_stream::catalogue::{self, Change, Update, Watcher};
 use millstream_stream::{AppendError, ReadLimit, StoreError};
 use millstream_stream::{ShardStore, Streams};
@@ -87,18 +87,30 @@ impl<S: ShardStore> ShardService<S> {
     /// A home of this group's pool.
     fn require_home<T>(&self, request: &Request<T>) -> Result<(), Status> {
         require(request, &[Role::Shard])?;
-        if peer(request)?.namespace() == self.group.namespace() {
-            Ok(())
-        } else {
-            Err(Status::permission_denied(
-                "a home is in the namespace of its pool",
-            ))
+        self.require_client(request)
+    }
+
+    /// A gateway, which serves all accounts, or a shard server of the same account: pods of one
+    /// namespace never see the records of another.
+    fn require_client<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let caller = require(request, &[Role::Gateway, Role::Shard])?;
+        if caller.role() == Role::Shard && caller.namespace() != self.group.namespace() {
+            return Err(Status::permission_denied(
+                "a shard server calls in its own namespace only",
+            ));
         }
+        Ok(())
     }
 }
 
-fn require_client<T>(request: &Request<T>) -> Result<(), Status> {
-    require(request, &[Role::Gateway, Role::Shard]).map(drop)
+/// Waits until the server ends.
+async fn ended(ending: &mut Option<watch::Receiver<bool>>) {
+    if let Some(ending) = ending
+        && ending.wait_for(|ending| *ending).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 fn invalid(error: Malformed) -> Status {
@@ -153,7 +165,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::AppendRequest>,
     ) -> Result<Response<wire::AppendReply>, Status> {
         use wire::append_reply::Outcome;
-        require_client(&request)?;
+        self.require_client(&request)?;
         let request = request.into_inner();
         if let Some(refused) = self.refusal(request.target.as_ref()) {
             let outcome = Some(Outcome::Refused(refused));
@@ -182,7 +194,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::ReadRequest>,
     ) -> Result<Response<wire::ReadReply>, Status> {
         use wire::read_reply::Outcome;
-        require_client(&request)?;
+        self.require_client(&request)?;
         let request = request.into_inner();
         let outcome = match self.refusal(request.target.as_ref()) {
             Some(refused) => Outcome::Refused(refused),
@@ -210,7 +222,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::NumberAtRequest>,
     ) -> Result<Response<wire::NumberAtReply>, Status> {
         use wire::number_at_reply::Outcome;
-        require_client(&request)?;
+        self.require_client(&request)?;
         let request = request.into_inner();
         let outcome = match self.refusal(request.target.as_ref()) {
             Some(refused) => Outcome::Refused(refused),
@@ -231,7 +243,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusReply>, Status> {
         use wire::status_reply::Outcome;
-        require_client(&request)?;
+        self.require_client(&request)?;
         let request = request.into_inner();
         let outcome = match self.refusal(request.target.as_ref()) {
             Some(refused) => Outcome::Refused(refused),
@@ -251,7 +263,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
         &self,
         request: Request<wire::WaitPastRequest>,
     ) -> Result<Response<wire::WaitPastReply>, Status> {
-        require_client(&request)?;
+        self.require_client(&request)?;
         let request = request.into_inner();
         let refused = self.refusal(request.target.as_ref());
         if refused.is_none() {
@@ -304,7 +316,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
         &self,
         request: Request<wire::WatchCatalogueRequest>,
     ) -> Result<Response<CatalogueUpdates>, Status> {
-        require_client(&request)?;
+        self.require_client(&request)?;
         let target = request.into_inner().target;
         let mut telling = Telling {
             watcher: self.streams.watch(),
@@ -322,5 +334,60 @@ impl<S: ShardStore> Shards for ShardService<S> {
             Some((Ok(update), telling))
         });
         Ok(Response::new(Box::pin(updates)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_clock::{Clock, SystemClock, SystemEntropy};
+    use millstream_link::{Identity, PeerIdentity};
+    use millstream_storage::memory::MemoryStore;
+    use millstream_stream::{Options, TokenKey};
+    use tonic::Code;
+
+    use super::*;
+
+    fn service() -> ShardService<MemoryStore> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock)));
+        let key = TokenKey::new([7; 32]);
+        let entropy = Arc::new(SystemEntropy);
+        let streams = Streams::open(Arc::clone(&store), Options::default(), clock, entropy, &key);
+        let group = GroupId::new("team-a", "default", 0).expect("a group");
+        ShardService::new(store, streams.expect("no rows yet"), group, Epoch(1))
+    }
+
+    fn from<T>(caller: (&str, Role), message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let identity = Identity::new(caller.0, caller.1, "p-0").expect("an identity");
+        request
+            .extensions_mut()
+            .insert(PeerIdentity::Known(identity));
+        request
+    }
+
+    #[tokio::test]
+    async fn a_shard_server_of_another_namespace_may_nothing() {
+        let service = service();
+        for (caller, may) in [
+            (("millstream", Role::Gateway), true),
+            (("team-a", Role::Shard), true),
+            (("team-b", Role::Shard), false),
+        ] {
+            let code = |result: Result<(), Status>| match result {
+                Ok(()) => true,
+                Err(status) => status.code() != Code::PermissionDenied,
+            };
+            let appended = service.append(from(caller, wire::AppendRequest::default()));
+            let read = service.read(from(caller, wire::ReadRequest::default()));
+            let watch =
+                service.watch_catalogue(from(caller, wire::WatchCatalogueRequest::default()));
+            let allowed = [
+                code(appended.await.map(drop)),
+                code(read.await.map(drop)),
+                code(watch.await.map(drop)),
+            ];
+            assert_eq!(allowed, [may; 3], "{caller:?}");
+        }
     }
 }
