@@ -138,6 +138,9 @@ def main() -> int:
         print(f"missing: {missing}", file=sys.stderr)
     except (Refused, Failed) as error:
         print(f"cluster: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # Whoever read us has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 
