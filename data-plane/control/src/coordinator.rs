@@ -58,6 +58,8 @@ pub struct Coordinator {
     streams_known: bool,
     access: Option<Access>,
     servers: Servers,
+    /// Something has changed that a stream without a home may have waited for.
+    place_again: bool,
 }
 
 impl Coordinator {
@@ -90,6 +92,7 @@ impl Coordinator {
             streams_known: false,
             access: None,
             servers: Servers::default(),
+            place_again: true,
         }
     }
 
@@ -112,6 +115,7 @@ impl Coordinator {
             Input::Streams(streams) => {
                 self.streams = streams.into_iter().map(|s| (s.uid, s)).collect();
                 self.streams_known = true;
+                self.place_again = true;
                 self.servers.forget_told();
             },
             Input::Access(access) => {
@@ -164,6 +168,7 @@ impl Coordinator {
             }
         }
         self.pools_known = true;
+        self.place_again = true;
         self.servers.forget_told();
     }
 

@@ -17,6 +17,8 @@ use crate::version::PlacementVersion;
 pub const PLACEMENT_FORMAT: u32 = 1;
 /// Largest placement, in bytes of JSON: a ConfigMap holds 1 MiB, names and labels included.
 pub const PLACEMENT_BYTES_MAX: usize = 1_000_000;
+/// Most streams in one pool: with the longest names they fit into a ConfigMap.
+pub const HOMES_MAX: usize = 3_000;
 
 /// A text that names no pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

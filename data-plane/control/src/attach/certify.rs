@@ -196,7 +196,7 @@ impl Certifier {
                 self.bundle = bundle;
             },
             Err(error) => {
-                tracing::warn!(%error, "the bundle of authorities is not used, the last one holds")
+                tracing::warn!(%error, "the new bundle of authorities is not used");
             },
         }
     }

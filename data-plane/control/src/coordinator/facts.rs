@@ -10,7 +10,7 @@ use millstream_types::{GroupId, Scope, StreamName, StreamUid};
 
 use crate::coordinator::{Coordinator, UNAVAILABLE_AFTER};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
-use crate::placement::PoolId;
+use crate::placement::{HOMES_MAX, PoolId};
 use crate::stream::Version;
 
 /// Why nothing happens yet.
@@ -20,6 +20,8 @@ pub enum Wait {
     Settling,
     /// The stream's pool has no group yet.
     NoGroup,
+    /// The stream's pool has [`HOMES_MAX`] streams: it takes no more.
+    PoolFull,
     /// Its home is being written down.
     Persisting,
     /// Its home has not reported it yet, or is away.
@@ -145,12 +147,11 @@ impl Coordinator {
         match stream {
             Some(stream) if stream.delete && !self.is_reported(uid) => Phase::Gone,
             Some(stream) if !stream.delete => {
-                let pool = self.pools.get(&stream.pool);
-                let empty = pool.is_none_or(|pool| pool.draft().groups.is_empty());
-                Phase::Waiting(if empty {
-                    Wait::NoGroup
-                } else {
-                    Wait::Persisting
+                let pool = self.pools.get(&stream.pool).map(super::pool::Pool::draft);
+                Phase::Waiting(match pool {
+                    Some(pool) if pool.homes.len() >= HOMES_MAX => Wait::PoolFull,
+                    Some(pool) if !pool.groups.is_empty() => Wait::Persisting,
+                    _ => Wait::NoGroup,
                 })
             },
             _ => Phase::Waiting(Wait::Home),

@@ -8,7 +8,7 @@ use millstream_types::StreamUid;
 
 use crate::coordinator::Coordinator;
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
-use crate::placement::{Home, Placement, PoolId};
+use crate::placement::{HOMES_MAX, Home, Placement, PoolId};
 use crate::version::PlacementVersion;
 
 impl Coordinator {
@@ -50,6 +50,7 @@ impl Coordinator {
             match (stream.phase, home) {
                 (StreamPhase::Gone, Some(home)) if delete && home.group == ordinal => {
                     pool.remove_home(stream.uid);
+                    self.place_again = true;
                 },
                 (StreamPhase::Gone | StreamPhase::Unknown, _) | (_, Some(_)) => {},
                 (_, None) => pool.add_home(stream.uid, home_of(stream, ordinal)),
@@ -67,7 +68,7 @@ impl Coordinator {
 
     /// Gives a home to each stream that has none, once the leader knows what there is.
     pub(super) fn place(&mut self) {
-        if !self.settled {
+        if !self.settled || !std::mem::take(&mut self.place_again) {
             return;
         }
         for stream in self.streams.values().filter(|stream| !stream.delete) {
@@ -108,8 +109,11 @@ fn home_of(stream: &ObservedStream, group: u32) -> Home {
     }
 }
 
-/// The group with the fewest homes; of several, the lowest.
+/// The group with the fewest homes; of several, the lowest. None in a pool that is full.
 fn emptiest(placement: &Placement) -> Option<u32> {
+    if placement.homes.len() >= HOMES_MAX {
+        return None;
+    }
     let mut homes: BTreeMap<u32, usize> = placement.groups.keys().map(|g| (*g, 0)).collect();
     for home in placement.homes.values() {
         *homes.entry(home.group).or_default() += 1;

@@ -10,7 +10,7 @@ use millstream_types::Scope;
 use super::*;
 use crate::desired::{DesiredState, ShardDesired, Wanted};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
-use crate::placement::{Home, Seat};
+use crate::placement::{HOMES_MAX, Home, Seat};
 use crate::stream::{StreamSpec, Version};
 
 fn seconds(count: u64) -> Duration {
@@ -467,6 +467,38 @@ fn a_pool_with_streams_keeps_its_groups() {
     leader.feed(Input::Pools(vec![pool("a/p", 4)]));
     let told = leader.told(&server("a/p", 0)).expect("told");
     assert_eq!(told.peers.len(), 4);
+}
+
+#[test]
+fn a_full_pool_takes_no_more_and_its_placement_fits() {
+    let mut full = Placement::empty(pool_id("a/p"));
+    let region = "r".repeat(64).parse().expect("a region");
+    let home = |uid: u32| Home {
+        group: uid % 200,
+        scope: Scope {
+            account: "000000000001".parse().expect("an account"),
+            region: Clone::clone(&region),
+        },
+        name: format!("{uid:0>128}").parse().expect("a name"),
+    };
+    let uids = 0..u32::try_from(HOMES_MAX).expect("thousands");
+    full.homes = uids
+        .map(|uid| (StreamUid(u128::MAX - u128::from(uid)), home(uid)))
+        .collect();
+    let mut leader = Leader::new(u64::MAX, vec![full]);
+    let host = "h".repeat(240);
+    let mut spec = pool("a/p", 200);
+    for seat in &mut spec.seats {
+        seat.address = format!("{host}:65535").parse().expect("an address");
+    }
+    leader.feed(Input::Pools(vec![spec]));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.now = SETTLE;
+    leader.feed(Input::Tick);
+    assert_eq!(leader.phase(1), Phase::Waiting(Wait::PoolFull));
+    let placement = leader.persisted.last().expect("under the new term");
+    assert_eq!(placement.homes.len(), HOMES_MAX);
+    placement.to_json().expect("it fits");
 }
 
 #[test]

@@ -77,6 +77,10 @@ fn phase(key: &PoolKey, facts: Option<&StreamFacts>, is_current: bool) -> Phase 
             Reason::PoolStarting,
             format!("the pool {key} is being made"),
         ),
+        Fact::Waiting(Wait::PoolFull) => Phase::Stalled(
+            Reason::Refused,
+            format!("the pool {key} has as many streams as it can; name another in spec.pool"),
+        ),
         Fact::Waiting(Wait::Settling) => {
             progress(Reason::Placing, "waiting for the servers of all pools")
         },

@@ -302,13 +302,11 @@ impl World {
     /// Somebody writes, changes or deletes an object.
     fn somebody_wants(&mut self, event: Event) {
         match event {
-            Event::Want(uid, other) => {
-                if !self.used.contains(&uid) {
-                    // a stream's pool is immutable
-                    let name = if uid % 2 == 0 { "a/p" } else { "b/q" };
-                    let taken = self.wanted.entry(uid).or_insert_with(|| stream(uid, name));
-                    taken.spec.retention_hours += u32::from(other);
-                }
+            Event::Want(uid, other) if !self.used.contains(&uid) => {
+                // a stream's pool is immutable
+                let name = if uid % 2 == 0 { "a/p" } else { "b/q" };
+                let taken = self.wanted.entry(uid).or_insert_with(|| stream(uid, name));
+                taken.spec.retention_hours += u32::from(other);
             },
             Event::Change(uid) => {
                 if let Some(stream) = self.wanted.get_mut(&uid) {
@@ -321,10 +319,8 @@ impl World {
                     self.used.insert(uid);
                 }
             },
-            Event::Drop(uid) => {
-                if self.wanted.get(&uid).is_some_and(|stream| !stream.delete) {
-                    self.wanted.remove(&uid);
-                }
+            Event::Drop(uid) if self.wanted.get(&uid).is_some_and(|s| !s.delete) => {
+                self.wanted.remove(&uid);
             },
             _ => {},
         }
