@@ -1,7 +1,7 @@
 //! A shard server: one log group over its data directory, the home of some streams, and a host for
 //! shards of others.
 
-mod desired;
+pub mod desired;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -13,7 +13,7 @@ use crate::local_control::{new_stream, plan};
 
 /// How far the streams that are wanted are.
 #[derive(Debug, Default)]
-pub(crate) struct Homes {
+pub struct Homes {
     group: Option<GroupId>,
     wanted: BTreeMap<StreamUid, HomedStream>,
     /// The specification that each stream follows.
@@ -24,11 +24,7 @@ pub(crate) struct Homes {
 
 impl Homes {
     /// Begins what is to be done; the home does it. What is as wanted costs nothing.
-    pub(crate) async fn bring_about<S: ShardStore>(
-        &mut self,
-        streams: &Streams<S>,
-        state: &ShardDesired,
-    ) {
+    pub async fn bring_about<S: ShardStore>(&mut self, streams: &Streams<S>, state: &ShardDesired) {
         self.group = Some(state.group.clone());
         let wanted = state.streams.iter();
         self.wanted = wanted.map(|stream| (stream.uid, stream.clone())).collect();
@@ -92,7 +88,7 @@ impl Homes {
     }
 
     /// Every stream of the rows, and every one that is wanted gone.
-    pub(crate) fn observed<S: ShardStore>(&self, streams: &Streams<S>) -> Vec<ObservedStream> {
+    pub fn observed<S: ShardStore>(&self, streams: &Streams<S>) -> Vec<ObservedStream> {
         let there = streams.everything();
         let mut observed: Vec<ObservedStream> =
             there.iter().map(|stream| self.observe(stream)).collect();
