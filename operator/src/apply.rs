@@ -1,14 +1,25 @@
-//! Writing objects: server-side apply with one field manager, and deletion.
+//! Calls to the API server: server-side apply with one field manager, deletion, patience at the
+//! start.
 
 use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use millstream_clock::task;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::names::FIELD_MANAGER;
+
+/// First wait of [`patiently`]; doubled with each try.
+const PATIENCE_FIRST: Duration = Duration::from_millis(250);
+/// Longest wait between two tries.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+/// Most tries: about a minute.
+const TRIES_MAX: usize = 15;
 
 /// Applies an object that the operator alone makes: other managers lose the fields that it names.
 ///
@@ -57,6 +68,28 @@ where
         Err(error) if code(&error) != Some(404) => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Calls until the API server answers: at a start it, or the way to it, may not be there yet. What
+/// it refuses is refused at once, and after some tries the last error counts.
+///
+/// # Errors
+/// The last one.
+pub async fn patiently<T, F>(what: &str, call: impl Fn() -> F) -> Result<T, kube::Error>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let mut pause = PATIENCE_FIRST;
+    for _ in 1..TRIES_MAX {
+        let error = match call().await {
+            Err(error) if matches!(reason(&error), "Unreachable" | "ServerError") => error,
+            done => return done,
+        };
+        tracing::warn!(what, %error, "the API server does not answer; it is asked again");
+        task::sleep(pause).await;
+        pause = (pause * 2).min(PATIENCE_MAX);
+    }
+    call().await
 }
 
 /// The HTTP status that the API server answered with.

@@ -16,7 +16,7 @@ use millstream_link::tls::Keys;
 use parking_lot::Mutex;
 
 use super::keyring::{ANNOTATION_ROTATE, Keyring, KeyringError};
-use crate::apply::{apply, code};
+use crate::apply::{apply, code, patiently};
 use crate::config::OperatorConfig;
 use crate::failure::Failure;
 use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PART_OF, PROGRAM, labels};
@@ -204,7 +204,7 @@ async fn first(
 ) -> Result<Keyring, Failure> {
     let object = format!("Secret {name}");
     for _ in 0..TRIES_MAX {
-        let found = secrets.get_opt(name).await;
+        let found = patiently(&object, || secrets.get_opt(name)).await;
         if let Some(found) = found.map_err(|error| Failure::api(&object, &error))? {
             return read(&found, &object);
         }

@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use millstream_control::placement::PlacementError;
 use millstream_control::{Placement, PlacementVersion, PoolId};
 
-use crate::apply::code;
+use crate::apply::{code, patiently};
 use crate::failure::Failure;
 use crate::names::{LABEL_PLACEMENT, PoolKey};
 
@@ -54,7 +54,7 @@ impl Placements {
         let mut found = Vec::new();
         let selected = ListParams::default().labels(&format!("{LABEL_PLACEMENT}=true"));
         for api in crate::watched::apis::<ConfigMap>(&client, namespaces) {
-            let listed = api.list(&selected).await;
+            let listed = patiently("listing placements", || api.list(&selected)).await;
             let listed = listed.map_err(|error| Failure::api("listing placements", &error))?;
             for object in listed {
                 let placement = parse(&object)?;

@@ -6,7 +6,7 @@ use millstream_control::{DesiredState, Wanted};
 use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
-use super::mock::Fault;
+use super::mock::{Fault, Mock};
 use super::rig::{EVENTS, MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM, condition};
 
 fn id_of(object: &Value) -> StreamUid {
@@ -134,6 +134,21 @@ async fn it_gets_there_through_conflicts_errors_and_lost_watches() {
     rig.mock.expire_history();
     rig.wait_reason("b", "Active").await;
     drop(servers);
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_api_server() {
+    let mock: Arc<Mock> = Arc::default();
+    for (method, resource) in [("GET", super::rig::SECRETS), ("GET", MAPS)] {
+        mock.fail(Fault {
+            method,
+            resource,
+            code: 500,
+            times: 3,
+        });
+    }
+    let rig = Rig::over(mock, 1, Arc::default()).await;
+    assert!(rig.mock.calls("GET", MAPS) >= 4);
 }
 
 #[tokio::test]
