@@ -172,6 +172,10 @@ fn secrets_are_kept_and_not_shown() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     /// Whatever comes in whatever order, what is held never goes back, and a restart finds it.
     #[test]
     fn what_is_held_never_goes_back(

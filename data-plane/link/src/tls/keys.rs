@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::tls::{ALPN, verify};
 use crate::{Identity, Role};
 
-/// Most authorities in a bundle: one, and its successor or predecessor.
+/// Most authorities in a bundle. One is usual, and two while one replaces the other.
 pub const AUTHORITIES_MAX: usize = 8;
 
 /// What the certificate in use says.

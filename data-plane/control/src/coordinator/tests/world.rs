@@ -408,7 +408,11 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn homes_never_move_and_nothing_unwritten_is_told(
         events in prop::collection::vec(event(), 1..120)
