@@ -30,6 +30,7 @@ PAYLOAD_MAX_BYTES = 1024
 READ_LIMIT = 1000
 READ_PAUSE_SECONDS = 0.2
 AFTER_FAILURE_SECONDS = 0.05
+KNOWN_SECONDS = 20
 FINAL_READ_SECONDS = 120
 JUDGE_SECONDS = 120
 WRONG = (BotoCoreError, ClientError)
@@ -126,7 +127,17 @@ class Load:
 
     def _shards(self) -> list:
         """(shard id, a hash key of it), by index."""
-        listed = self.kinesis.list_shards(StreamName=self.stream)["Shards"]
+        begin = time.monotonic()
+        while True:
+            try:
+                listed = self.kinesis.list_shards(StreamName=self.stream)["Shards"]
+                break
+            except WRONG as error:
+                # Gateways learn of a stream a little after its object is Ready.
+                waited = time.monotonic() - begin
+                if waited > KNOWN_SECONDS or why(error) != "ResourceNotFoundException":
+                    raise
+                time.sleep(0.1)
         middle = [(s["ShardId"], (int(s["HashKeyRange"]["StartingHashKey"])
                                   + int(s["HashKeyRange"]["EndingHashKey"])) // 2) for s in listed]
         return sorted(middle)

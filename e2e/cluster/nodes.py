@@ -6,6 +6,7 @@ A node is a network namespace on the control plane's bridge and a mount namespac
 
 import json
 import pathlib
+import sys
 
 import layout as plan
 from control_plane import BRIDGE, in_namespace
@@ -19,6 +20,14 @@ from pki import Pki
 CNI_PROGRAMS = "/usr/lib/cni"
 PAUSE_IMAGE = "e2e.local/pause:1"
 MOUNT_SECONDS = 20
+KUBELET_SECONDS = 60
+ASK_KUBELET = """
+import urllib.request
+try:
+    print(urllib.request.urlopen("http://127.0.0.1:10248/healthz", timeout=2).read().decode())
+except OSError:
+    pass
+"""
 # Where local-path finds its folders; addons/local-path.yaml names it too.
 LAST_MOUNT = "/run/local-volumes"
 # The process that keeps the mount namespace; its command line tells whose it is.
@@ -112,6 +121,15 @@ class Nodes:
         return bool(process and mounts(LAST_MOUNT, f"/proc/{process.pid}/mounts"))
 
     def start_kubelet(self, node: Node) -> None:
+        """Starts the kubelet and waits until it is well, then kube-proxy."""
+        # A kubelet ends when containerd is not ready for it yet; a real machine starts it again.
+        if not until(lambda: self._kubelet_is_well(node), KUBELET_SECONDS, pause=0.3):
+            line = self.processes.telling_line(f"kubelet-{node.name}")
+            raise Failed(f"the kubelet of {node.name} was not well in {KUBELET_SECONDS} s: {line}")
+        proxy = [self.binaries / "kube-proxy", f"--config={self.where.node_folder(node)}/proxy.json"]
+        self._start(f"kube-proxy-{node.name}", node, proxy)
+
+    def _kubelet_is_well(self, node: Node) -> bool:
         folder = self.where.node_folder(node)
         self._start(f"kubelet-{node.name}", node, [
             self.binaries / "kubelet",
@@ -122,8 +140,8 @@ class Nodes:
             f"--root-dir={folder}/kubelet",
             f"--node-labels=topology.kubernetes.io/zone={node.zone}",
         ])
-        proxy = [self.binaries / "kube-proxy", f"--config={folder}/proxy.json"]
-        self._start(f"kube-proxy-{node.name}", node, proxy)
+        ask = in_namespace(self.where.namespace(node), sys.executable, "-c", ASK_KUBELET)
+        return command(*ask, check=False).strip() == "ok"
 
     def _start(self, name: str, node: Node, words: list) -> None:
         holder = self.processes.find(f"mounts-{node.name}")

@@ -15,7 +15,7 @@ import time
 
 import load
 from machine import Failed, telling
-from targets import Target
+from targets import Target, Unsupported
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "e2e" / "examples" / "kubernetes"
@@ -241,7 +241,7 @@ def is_ready(pod: dict) -> bool:
 
 def run(target: Target, scenarios, prepare=None) -> int:
     """Runs scenarios in order on one installation; the closing line counts them."""
-    passed = failed = 0
+    passed = failed = skipped = 0
     with tempfile.TemporaryDirectory() as folder:
         installation = Installation(target, pathlib.Path(folder))
         begin = time.monotonic()
@@ -257,6 +257,9 @@ def run(target: Target, scenarios, prepare=None) -> int:
                 print(f"--      {name}", flush=True)
                 try:
                     scenario(installation)
+                except Unsupported as reason:
+                    skipped += 1
+                    print(f"skipped: {name}: {reason}", flush=True)
                 except Exception as error:  # the next one may still say something
                     failed += 1
                     print(f"FAILED  {name}: {type(error).__name__}: {error}\n"
@@ -264,5 +267,5 @@ def run(target: Target, scenarios, prepare=None) -> int:
                 else:
                     passed += 1
                     print(f"ok      {name}: {time.monotonic() - begin:.1f} s", flush=True)
-    print(f"scenarios: {passed} passed, {failed} failed, 0 skipped")
+    print(f"scenarios: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0

@@ -28,6 +28,8 @@ PAUSE_MAX_SECONDS = 10
 DRAIN_SECONDS = 60
 AFTER_UNCORDON_SECONDS = 30
 SEEN_SECONDS = 60
+CUT_SECONDS = 8
+NODE_BACK_SECONDS = 90
 KEY_SECONDS = 30
 
 key = None
@@ -153,19 +155,68 @@ def drain_and_uncordon(installation: Installation) -> None:
         finally:
             kubectl("uncordon", node)
         begin = time.monotonic()
-        away = set(range(SHARDS))
-        since = time.monotonic()
-
-        def all_back():
-            last = running.phases.last
-            away.difference_update(s for s in list(away) if last.get(s, 0) > since)
-            return not away
-
-        assert until(all_back, AFTER_UNCORDON_SECONDS), (
-            f"no record for shards {sorted(away)} {AFTER_UNCORDON_SECONDS} s after uncordon")
+        wait_all_shards(running, AFTER_UNCORDON_SECONDS)
         say(f"every shard took a record {time.monotonic() - begin:.1f} s after uncordon")
         installation.wait("datastream", "drained", "Ready", "True")
     installation.delete_stream("drained")
+
+
+def node_is_cut_off(installation: Installation) -> None:
+    """A node's cable is pulled for some seconds: what is on it goes on, alone."""
+    installation.make_stream("cut-off", shardCount=SHARDS)
+    node = second_node(installation)
+    with installation.loaded("cut-off", key) as running:
+        running.phases.enter("during")
+        installation.target.cut(node)
+        try:
+            time.sleep(CUT_SECONDS)
+        finally:
+            installation.target.mend(node)
+        wait_all_shards(running, NODE_BACK_SECONDS)
+        installation.wait("datastream", "cut-off", "Ready", "True")
+        running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
+    installation.delete_stream("cut-off")
+
+
+def node_loses_power(installation: Installation) -> None:
+    """Everything on a node ends at once; it boots again after the control plane has missed it."""
+    installation.make_stream("power", shardCount=SHARDS)
+    node = second_node(installation)
+    with installation.loaded("power", key) as running:
+        running.phases.enter("during")
+        installation.target.power_off(node)
+        try:
+            installation.target.kubectl("wait", "--for=condition=Ready=Unknown", f"node/{node}",
+                                        f"--timeout={SEEN_SECONDS}s", seconds=SEEN_SECONDS + 10)
+            installation.wait("datastream", "power", "ShardsUnavailable", "True", SEEN_SECONDS)
+        finally:
+            installation.target.power_on(node)
+        begin = time.monotonic()
+        wait_all_shards(running, NODE_BACK_SECONDS)
+        say(f"every shard took a record {time.monotonic() - begin:.1f} s after power on")
+        installation.wait("datastream", "power", "Ready", "True")
+    installation.delete_stream("power")
+
+
+def second_node(installation: Installation) -> str:
+    """A node with a shard pod through which our own clients do not come in."""
+    first = installation.target.nodes()[0]
+    others = [pod["spec"]["nodeName"] for pod in installation.pods("shard")
+              if pod["spec"]["nodeName"] != first]
+    assert others, "every shard pod is on one node"
+    return others[0]
+
+
+def wait_all_shards(running: load.Load, seconds: float) -> None:
+    """Waits until every shard has taken a record from now on."""
+    since = time.monotonic()
+    away = set(range(len(running.shards)))
+
+    def all_back():
+        away.difference_update(s for s in list(away) if running.phases.last.get(s, 0) > since)
+        return not away
+
+    assert until(all_back, seconds), f"no record for shards {sorted(away)} in {seconds} s"
 
 
 def pause_leaves_alone(installation: Installation) -> None:
@@ -297,7 +348,7 @@ SHORT = (
 )
 ALL = (
     *SHORT, deleted_records_stay_away, retained_records_are_adopted, pause_leaves_alone,
-    rolling_upgrade, drain_and_uncordon,
+    rolling_upgrade, drain_and_uncordon, node_is_cut_off, node_loses_power,
 )
 
 
