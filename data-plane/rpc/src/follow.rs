@@ -141,13 +141,15 @@ impl Follow {
                 Ok(()) => WatchError::Ended,
                 Err(error) => error,
             };
-            tracing::debug!(group = %self.group, address = %self.address, %error,
-                "the watch on a catalogue ended; it is begun again");
-            pause = if told {
-                FIRST_PAUSE
+            let (group, address) = (&self.group, &self.address);
+            if told {
+                tracing::warn!(%group, %address, %error,
+                    "the server of a group is lost; its streams stay as they are");
+                pause = FIRST_PAUSE;
             } else {
-                LAST_PAUSE.min(pause * 2)
-            };
+                tracing::debug!(%group, %address, %error, "the server of a group is still away");
+                pause = LAST_PAUSE.min(pause * 2);
+            }
             task::sleep(pause).await;
         }
     }
@@ -198,6 +200,8 @@ impl Follow {
     fn learn_all(&self, epoch: Epoch, streams: Vec<Stream>) -> Result<(), WatchError> {
         let before = self.streams.at_home(&self.group);
         let after: Vec<StreamUid> = streams.iter().map(Stream::uid).collect();
+        tracing::info!(group = %self.group, address = %self.address, %epoch,
+            streams = after.len(), "the server of a group has told of its streams");
         // Before they are shown: a put may come at once.
         for stream in &streams {
             self.caller.put_stream(stream);

@@ -14,6 +14,7 @@ use millstream_stream::catalogue::{self, Change, Update, Watcher};
 use millstream_stream::{AppendError, ReadLimit, StoreError};
 use millstream_stream::{ShardStore, Streams};
 use millstream_types::{Epoch, GroupId, Millis, caps};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::convert::{self, Malformed};
@@ -31,6 +32,8 @@ pub struct ShardService<S> {
     streams: Streams<S>,
     group: GroupId,
     epoch: Epoch,
+    /// Once true, calls that only wait are answered, so that connections can end.
+    ending: Option<watch::Receiver<bool>>,
 }
 
 /// The service as a server takes it.
@@ -43,6 +46,7 @@ impl<S> Clone for ShardService<S> {
             streams: self.streams.clone(),
             group: self.group.clone(),
             epoch: self.epoch,
+            ending: self.ending.clone(),
         }
     }
 }
@@ -56,7 +60,16 @@ impl<S: ShardStore> ShardService<S> {
             streams,
             group,
             epoch,
+            ending: None,
         }
+    }
+
+    /// The same, but once `ending` says so, calls that only wait are answered: a server that drains
+    /// need not wait for them.
+    #[must_use]
+    pub fn until(mut self, ending: watch::Receiver<bool>) -> Self {
+        self.ending = Some(ending);
+        self
     }
 
     /// As a server takes it.
@@ -122,12 +135,19 @@ struct Telling<S> {
     watcher: Watcher<S>,
     epoch: Epoch,
     queue: VecDeque<What>,
+    ending: Option<watch::Receiver<bool>>,
 }
 
 impl<S: ShardStore> Telling<S> {
-    async fn next(&mut self) -> wire::CatalogueUpdate {
+    /// The next message; none when the server ends.
+    async fn next(&mut self) -> Option<wire::CatalogueUpdate> {
         while self.queue.is_empty() {
-            match self.watcher.next().await {
+            let update = tokio::select! {
+                biased;
+                () = ended(&mut self.ending) => return None,
+                update = self.watcher.next() => update,
+            };
+            match update {
                 Update::All(streams) => {
                     let put = |stream: &Arc<millstream_stream::Stream>| put(stream);
                     self.queue.push_back(What::AllBegin(wire::AllBegin {}));
@@ -142,10 +162,10 @@ impl<S: ShardStore> Telling<S> {
                 },
             }
         }
-        wire::CatalogueUpdate {
+        Some(wire::CatalogueUpdate {
             epoch: self.epoch.0,
             what: self.queue.pop_front(),
-        }
+        })
     }
 }
 
@@ -269,7 +289,12 @@ impl<S: ShardStore> Shards for ShardService<S> {
         if refused.is_none() {
             let shard = convert::shard_uid(&request.shard).map_err(invalid)?;
             let wait = self.store.wait_past(shard, request.number);
-            let (Ok(()) | Err(task::Elapsed)) = task::timeout(WAIT_MAX, wait).await;
+            let mut ending = self.ending.clone();
+            tokio::select! {
+                biased;
+                () = ended(&mut ending) => {},
+                Ok(()) | Err(task::Elapsed) = task::timeout(WAIT_MAX, wait) => {},
+            }
         }
         Ok(Response::new(wire::WaitPastReply { refused }))
     }
@@ -322,6 +347,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
             watcher: self.streams.watch(),
             epoch: self.epoch,
             queue: VecDeque::new(),
+            ending: self.ending.clone(),
         };
         if target.is_none_or(|target| target.group != self.group.as_str()) {
             let reason = Some(Reason::NotOwner(wire::NotOwner {}));
@@ -330,7 +356,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
                 .push_back(What::Refused(wire::Refusal { reason }));
         }
         let updates = stream::unfold(telling, |mut telling| async move {
-            let update = telling.next().await;
+            let update = telling.next().await?;
             Some((Ok(update), telling))
         });
         Ok(Response::new(Box::pin(updates)))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_clock::{Clock, Entropy};
 use millstream_storage::{ShardLog, ShardStore};
-use millstream_types::{AccountId, Scope, StreamName, caps};
+use millstream_types::{AccountId, Scope, StreamName, StreamUid, caps};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalogue::{Change, Feed};
@@ -158,6 +158,12 @@ impl<S: ShardLog> Streams<S> {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Stream>> {
         self.inner.registry.read().all()
+    }
+
+    /// The stream with this identity, one that is only kept, too.
+    #[must_use]
+    pub fn by_uid(&self, uid: StreamUid) -> Option<Arc<Stream>> {
+        self.inner.registry.read().by_uid(uid)
     }
 
     /// Every stream that there is, those that are only kept, too.

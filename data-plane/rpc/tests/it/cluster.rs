@@ -135,8 +135,10 @@ impl World {
         let pod = format!("shard-{}", group.ordinal());
         let listener = TlsListener::new(socket, self.keys(Role::Shard, &pod));
         let (stop, stopped) = watch::channel(false);
+        let service = service.until(stopped.clone());
         let options = ServeOptions {
-            drain_timeout: std::time::Duration::ZERO,
+            // Longer than any test: nothing that only waits may hold a server up.
+            drain_timeout: std::time::Duration::from_secs(3600),
             ..ServeOptions::default()
         };
         let serving = serve(listener, service.into_server(), options, stopped);
@@ -210,7 +212,9 @@ impl<S> Server<S> {
     /// Ends it; what is left is its store.
     pub(crate) async fn end(self) -> Arc<S> {
         self.stop.send_replace(true);
-        self.serving.await.expect("it ends");
+        let limit = std::time::Duration::from_secs(60);
+        let ended = task::timeout(limit, self.serving).await;
+        ended.expect("nothing holds it up").expect("it ends");
         self.store
     }
 }

@@ -30,6 +30,8 @@ use crate::{Failure, engine_metrics};
 
 /// Most calls at a time on one connection of a gateway.
 const CALLS_MAX: u32 = 256;
+/// How long calls under way may take at the end; each is one commit or one read.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// How often numbers are reported, and what could not be done is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -154,9 +156,11 @@ impl Running {
             self.streams.clone(),
             group.clone(),
             epoch,
-        );
+        )
+        .until(stopped.clone());
         let options = ServeOptions {
             calls_max: CALLS_MAX,
+            drain_timeout: DRAIN_MAX,
             roles: vec![Role::Gateway, Role::Shard],
             ..ServeOptions::default()
         };

@@ -64,7 +64,7 @@ impl Homes {
         let Some(spec) = &wanted.spec else {
             return Err("the operator wants it served and does not say how".to_owned());
         };
-        match by_uid(streams, wanted.uid) {
+        match streams.by_uid(wanted.uid) {
             None => {
                 let new = new_stream(spec.clone());
                 let begun = streams
@@ -143,13 +143,6 @@ impl Homes {
             message: self.problems.get(&stream.uid()).cloned(),
         }
     }
-}
-
-fn by_uid<S: ShardStore>(streams: &Streams<S>, uid: StreamUid) -> Option<std::sync::Arc<Stream>> {
-    streams
-        .everything()
-        .into_iter()
-        .find(|stream| stream.uid() == uid)
 }
 
 /// Changes the settings that differ. The shard count is reported, and changed in another way.
