@@ -22,6 +22,8 @@ IMAGE_CRATES = $(patsubst millstream,millstream-server,$(IMAGES))
 CLUSTER_PYTHON = python3
 CLUSTER = $(CLUSTER_PYTHON) e2e/cluster/cluster.py
 
+# One seed where it is asked for, else as many as are asked for.
+SIMULATED = $(if $(filter command line environment,$(origin SEED)),SEED=$(SEED),SEEDS=$(SEEDS))
 PYTHON = "$$(python3 e2e/bring.py python)"
 TIMED = sh e2e/timed.sh
 # The one feature that nothing ships with: it runs the CEL rules of the custom resources.
@@ -56,9 +58,9 @@ gen: ## make all generated files again
 	UPDATE=1 $(CARGO) test --quiet -p millstream-protocol --test it coverage
 	UPDATE=1 $(CARGO) test --quiet -p millstream-e2e --test reference
 
-sim: ## the storage tests over many seeds: SEEDS=2000, or one: SEED=7
-	$(if $(filter command line environment,$(origin SEED)),SEED=$(SEED),SEEDS=$(SEEDS)) \
-		$(CARGO) test -p millstream-storage --test it
+sim: ## the storage and the whole data plane over many seeds: SEEDS=2000 OUT=sim.txt, or one: SEED=7
+	$(SIMULATED) $(CARGO) test -p millstream-storage --test it
+	$(SIMULATED) $(if $(OUT),OUT=$(abspath $(OUT))) $(CARGO) test -p millstream-e2e --test sim acknowledged
 
 crash: ## kill a real server again and again and check its history: CYCLES=20 SEED=1
 	@$(CARGO) build --quiet --locked -p millstream-server
