@@ -3,7 +3,7 @@
 
 mod control;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,20 +12,21 @@ use std::time::Duration;
 use millstream_chassis::Config;
 use millstream_chassis::admin::Phase;
 use millstream_chassis::config::Member;
-use millstream_chassis::drain::drain;
+use millstream_chassis::drain::{Drain, drain};
 use millstream_clock::task;
 use millstream_control::{AccessKey, DesiredState, GatewayDesired, Role};
-use millstream_gateway::{Auth, Credentials, Gateway, Listeners, cloudwatch};
+use millstream_gateway::{Auth, Credentials, Drained, Gateway, Listeners, cloudwatch};
 use millstream_protocol::sigv4;
 use millstream_rpc::{Caller, Follower, Options, Routed};
 use millstream_stream::{Streams, TokenKey};
-use millstream_types::{GroupId, Scope};
+use millstream_types::{Epoch, GroupId, Scope};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::Failure;
 use crate::front::Front;
 use crate::roles::member::Membership;
-use crate::start::{Shared, bind_api};
+use crate::start::{ApiPorts, Shared, bind_api};
 
 /// For how long a gateway waits for the catalogues of all groups before it serves those that it
 /// has.
@@ -50,80 +51,20 @@ pub(crate) async fn run(
         key = first_key(&mut desired) => key,
         () = &mut told => return Ok(()),
     };
-    let credentials = Credentials::default();
-    let caller = Caller::new(
-        Options::default(),
-        membership.connector(Role::Shard),
-        Arc::clone(&shared.clock),
-    );
-    let streams = Streams::replica(
-        Arc::new(Routed::new(caller.clone())),
-        millstream_stream::Options::default(),
-        Arc::clone(&shared.clock),
-        Arc::clone(&shared.entropy),
-        &key,
-    );
     let (signal, drain) = drain();
-    let follower = Follower::new(streams.clone(), caller.clone());
-    let mut seen = follower.seen();
-    let ending = drain.clone();
-    let following = follower.run(async move { ending.begun().await });
-    drop(task::spawn("catalogues", following));
-    let told_by = Told {
-        caller,
-        credentials: credentials.clone(),
-    };
-    let groups = told_by.take_newest(&mut desired);
-    let complete = async {
-        let all = |seen: &std::collections::BTreeMap<GroupId, _>| {
-            groups.iter().all(|group| seen.contains_key(group))
-        };
-        drop(seen.wait_for(all).await);
-    };
+    let mut copy = Replica::follow(&membership, &shared, &key, &drain);
+    let groups = copy.told_by.take_newest(&mut desired);
     tokio::select! {
-        waited = task::timeout(CATALOGUES_WAIT, complete) => {
-            if waited.is_err() {
-                tracing::warn!("some groups have not told of their streams; serving the others");
-            }
-        },
+        () = copy.complete(&groups) => {},
         () = &mut told => return Ok(()),
     }
-
-    let home = Scope {
-        account: config.account.clone(),
-        region: config.region.clone(),
-    };
-    let sampling = cloudwatch::run(
-        streams.clone(),
-        Arc::clone(&shared.metrics.cloudwatch),
-        home.region.clone(),
-        Arc::clone(&shared.clock),
-        drain.clone(),
-    );
-    drop(task::spawn("cloudwatch", sampling));
-    let mut options = millstream_gateway::Options::new(home, config.memory);
-    options.auth = Auth::Verify(credentials);
-    let tls = api.tls.zip(front.tls.clone());
-    let listeners = Listeners {
-        plain: api.plain,
-        tls: tls.map(|((_, listener), keys)| (listener, keys)),
-    };
-    front.watch(Arc::clone(&shared.clock), &shared.metrics, &drain);
-    let control = control::WaitingControl::new(membership.control(), streams.clone());
-    let gateway = Gateway::new(
-        options,
-        streams,
-        Arc::new(control),
-        shared.metrics.clone(),
-        Arc::clone(&shared.clock),
-        &*shared.entropy,
-    );
-    let gateway = task::spawn("gateway", gateway.run(listeners, drain, config.drain));
+    let addr = api.addr;
+    let gateway = serve_clients(&config, api, front, &shared, &membership, &copy, drain);
     shared.readiness.set(Phase::Ready);
     membership.report(|state| state.health.ready = true);
-    tracing::info!(addr = %api.addr, "ready");
+    tracing::info!(%addr, "ready");
     tokio::select! {
-        () = told_by.follow(&mut desired) => {},
+        () = copy.told_by.follow(&mut desired) => {},
         () = &mut told => {},
     }
     shared.readiness.set(Phase::Draining);
@@ -135,6 +76,95 @@ pub(crate) async fn run(
     }
     membership.leave().await;
     Ok(())
+}
+
+/// What there is, as the groups tell, and where it is, as the operator tells.
+struct Replica {
+    streams: Streams<Routed>,
+    told_by: Told,
+    seen: watch::Receiver<BTreeMap<GroupId, Epoch>>,
+}
+
+impl Replica {
+    /// Follows the catalogues of all groups until the drain.
+    fn follow(membership: &Membership, shared: &Shared, key: &TokenKey, drain: &Drain) -> Self {
+        let caller = Caller::new(
+            Options::default(),
+            membership.connector(Role::Shard),
+            Arc::clone(&shared.clock),
+        );
+        let streams = Streams::replica(
+            Arc::new(Routed::new(caller.clone())),
+            millstream_stream::Options::default(),
+            Arc::clone(&shared.clock),
+            Arc::clone(&shared.entropy),
+            key,
+        );
+        let follower = Follower::new(streams.clone(), caller.clone());
+        let seen = follower.seen();
+        let ending = drain.clone();
+        let following = follower.run(async move { ending.begun().await });
+        drop(task::spawn("catalogues", following));
+        Self {
+            streams,
+            told_by: Told {
+                caller,
+                credentials: Credentials::default(),
+            },
+            seen,
+        }
+    }
+
+    /// Waits, within a limit, until all of `groups` have told of their streams.
+    async fn complete(&mut self, groups: &BTreeSet<GroupId>) {
+        let all = |seen: &BTreeMap<GroupId, Epoch>| groups.iter().all(|g| seen.contains_key(g));
+        let complete = self.seen.wait_for(all);
+        if task::timeout(CATALOGUES_WAIT, complete).await.is_err() {
+            tracing::warn!("some groups have not told of their streams; serving the others");
+        }
+    }
+}
+
+/// Opens the ports for clients.
+fn serve_clients(
+    config: &Config,
+    api: ApiPorts,
+    front: Front,
+    shared: &Shared,
+    membership: &Membership,
+    copy: &Replica,
+    drain: Drain,
+) -> JoinHandle<Drained> {
+    let home = Scope {
+        account: config.account.clone(),
+        region: config.region.clone(),
+    };
+    let sampling = cloudwatch::run(
+        copy.streams.clone(),
+        Arc::clone(&shared.metrics.cloudwatch),
+        home.clone(),
+        Arc::clone(&shared.clock),
+        drain.clone(),
+    );
+    drop(task::spawn("cloudwatch", sampling));
+    let mut options = millstream_gateway::Options::new(home, config.memory);
+    options.auth = Auth::Verify(copy.told_by.credentials.clone());
+    let tls = api.tls.zip(front.tls.clone());
+    let listeners = Listeners {
+        plain: api.plain,
+        tls: tls.map(|((_, listener), keys)| (listener, keys)),
+    };
+    front.watch(Arc::clone(&shared.clock), &shared.metrics, &drain);
+    let control = control::WaitingControl::new(membership.control(), copy.streams.clone());
+    let gateway = Gateway::new(
+        options,
+        copy.streams.clone(),
+        Arc::new(control),
+        shared.metrics.clone(),
+        Arc::clone(&shared.clock),
+        &*shared.entropy,
+    );
+    task::spawn("gateway", gateway.run(listeners, drain, config.drain))
 }
 
 type Desired = watch::Receiver<Option<Arc<DesiredState>>>;
