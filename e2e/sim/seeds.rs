@@ -145,7 +145,11 @@ fn acknowledged_records_outlast_whatever_goes_wrong() {
         Some(seed) => (seed, 1),
         None => (1, setting("SEEDS").unwrap_or(SEEDS)),
     };
-    let clock = SystemClock::new();
+    let (clock, path) = (
+        SystemClock::new(),
+        std::env::var_os("OUT").map(PathBuf::from),
+    );
+    let commit = machine::commit(path.as_deref());
     let outcomes = run_seeds(first, count, Planted::Nothing, |_| false);
     let (mut total, mut simulated_ms, mut wrong) = (Counts::default(), 0, Vec::new());
     for outcome in &outcomes {
@@ -168,8 +172,8 @@ fn acknowledged_records_outlast_whatever_goes_wrong() {
         wrong.len(),
     );
     say(&format!("sim: {summary}"));
-    if let Some(path) = std::env::var_os("OUT").map(PathBuf::from) {
-        let (commit, machine) = (machine::commit(Some(&path)), machine::machine());
+    if let Some(path) = path {
+        let machine = machine::machine();
         let text = format!("{summary}\n{commit}\n{machine}\n");
         std::fs::write(&path, text).expect("the result can be written");
     }
