@@ -38,6 +38,9 @@ pub struct HomedStream {
     pub version: Version,
     /// What is wanted of it; absent where it is only retained.
     pub spec: Option<StreamSpec>,
+    /// It was made before. A server that does not have it has lost it, and does not make it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
 }
 
 /// A group of the pool and who holds it.

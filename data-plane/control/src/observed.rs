@@ -21,6 +21,8 @@ pub enum StreamPhase {
     Deleting,
     /// It should be deleted, and nothing of it is left.
     Gone,
+    /// It should be served, was made before, and is not there any more.
+    Lost,
     /// A later program says something that this one does not know.
     #[serde(other)]
     Unknown,

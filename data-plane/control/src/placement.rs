@@ -127,6 +127,10 @@ pub struct Home {
     pub scope: Scope,
     /// Its name: kept here so that an orphan is known by name while its home is away.
     pub name: StreamName,
+    /// Its home has reported it made. From then on a home without it has lost it, and must not make
+    /// it again: it would be empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
 }
 
 /// The groups of one pool, and the homes of its streams.

@@ -39,6 +39,8 @@ pub enum Phase {
     Active,
     /// It is kept, and not served.
     Retained,
+    /// Its home does not have it any more: the volume was lost or replaced.
+    Lost,
     /// Its shards are being dropped.
     Deleting,
     /// It should be deleted, and nothing is left: also its home is forgotten, durably.
@@ -130,6 +132,7 @@ impl Coordinator {
             Some(StreamPhase::Creating) => Phase::Creating,
             Some(StreamPhase::Active) => Phase::Active,
             Some(StreamPhase::Retained) => Phase::Retained,
+            Some(StreamPhase::Lost) => Phase::Lost,
             // gone for good once the home is forgotten too
             Some(StreamPhase::Deleting | StreamPhase::Gone) => Phase::Deleting,
         }

@@ -52,7 +52,13 @@ impl Coordinator {
                     pool.remove_home(stream.uid);
                     self.place_again = true;
                 },
-                (StreamPhase::Gone | StreamPhase::Unknown, _) | (_, Some(_)) => {},
+                (StreamPhase::Active | StreamPhase::Retained, Some(home))
+                    if home.group == ordinal && !home.made =>
+                {
+                    pool.note_made(stream.uid);
+                },
+                (StreamPhase::Gone | StreamPhase::Lost | StreamPhase::Unknown, _)
+                | (_, Some(_)) => {},
                 (_, None) => pool.add_home(stream.uid, home_of(stream, ordinal)),
             }
         }
@@ -84,6 +90,7 @@ impl Coordinator {
                     group,
                     scope: stream.scope.clone(),
                     name: stream.spec.name.clone(),
+                    made: false,
                 };
                 pool.add_home(stream.uid, home);
             }
@@ -106,6 +113,7 @@ fn home_of(stream: &ObservedStream, group: u32) -> Home {
         group,
         scope: stream.scope.clone(),
         name: stream.name.clone(),
+        made: stream.phase != StreamPhase::Creating,
     }
 }
 

@@ -98,6 +98,14 @@ impl Pool {
         }
     }
 
+    /// The home has the stream: from now on one without it has lost it.
+    pub(super) fn note_made(&mut self, stream: StreamUid) {
+        if let Some(home) = self.draft.homes.get_mut(&stream) {
+            home.made = true;
+            self.changed = true;
+        }
+    }
+
     /// Forgets a stream of which nothing is left.
     pub(super) fn remove_home(&mut self, stream: StreamUid) {
         if self.draft.homes.remove(&stream).is_some() {

@@ -111,6 +111,7 @@ impl Coordinator {
                 },
                 version: stream.version,
                 spec: Some(stream.spec.clone()),
+                made: home.made,
             },
             None => HomedStream {
                 uid: *uid,
@@ -119,6 +120,7 @@ impl Coordinator {
                 wanted: Wanted::Retain,
                 version: Version::default(),
                 spec: None,
+                made: home.made,
             },
         });
         Some(ShardDesired {

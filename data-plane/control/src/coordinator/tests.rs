@@ -323,6 +323,29 @@ fn deletion_is_over_when_its_home_says_so_and_that_is_written_down() {
 }
 
 #[test]
+fn a_stream_that_was_made_is_known_to_be_made_by_every_later_leader() {
+    let mut before = settled();
+    before.feed(Input::Streams(vec![stream(1, "a/p")]));
+    let told = before.told(&server("a/p", 0)).expect("told");
+    assert!(!told.streams[0].made);
+    before.observe(0, report("a/p", 0, &[(1, StreamPhase::Active)]));
+    let told = before.told(&server("a/p", 0)).expect("told again");
+    assert!(told.streams[0].made);
+
+    let text = before.persisted.last().expect("persisted").to_json();
+    let found = Placement::from_json(&text.expect("it fits")).expect("ours");
+    let mut leader = Leader::new(2, vec![found]);
+    leader.feed(Input::Pools(vec![pool("a/p", 3)]));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.attach(0, report("a/p", 0, &[]));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert!(told.streams[0].made, "its volume is new");
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Lost)]));
+    assert_eq!(leader.phase(1), Phase::Lost);
+    assert_eq!(leader.homes("a/p").len(), 1, "a home never moves");
+}
+
+#[test]
 fn a_stream_nobody_wants_is_retained_and_can_be_taken_back() {
     let mut leader = settled();
     leader.feed(Input::Streams(vec![stream(1, "a/p")]));
@@ -480,6 +503,7 @@ fn a_full_pool_takes_no_more_and_its_placement_fits() {
             region: Clone::clone(&region),
         },
         name: format!("{uid:0>128}").parse().expect("a name"),
+        made: true,
     };
     let uids = 0..u32::try_from(HOMES_MAX).expect("thousands");
     full.homes = uids
@@ -515,6 +539,7 @@ fn a_placement_reads_back_and_contradictions_are_refused() {
         group: 9,
         scope: scope(),
         name: "x".parse().expect("a name"),
+        made: false,
     };
     broken.homes.insert(StreamUid(3), home);
     let text = broken.to_json().expect("it fits");

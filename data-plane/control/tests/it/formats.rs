@@ -40,6 +40,7 @@ fn placement() -> Placement {
         group: 1,
         scope: scope(),
         name: "orders".parse().expect("a name"),
+        made: false,
     };
     Placement {
         pool: "team-a/default".parse().expect("a pool"),
@@ -60,6 +61,7 @@ fn stream(uid: u128, wanted: Wanted) -> HomedStream {
         wanted,
         version: Version(2),
         spec: (wanted != Wanted::Retain).then_some(spec),
+        made: false,
     }
 }
 

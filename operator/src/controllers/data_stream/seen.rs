@@ -103,6 +103,12 @@ fn phase(key: &PoolKey, facts: Option<&StreamFacts>, is_current: bool) -> Phase 
             Some(message) => Phase::Stalled(Reason::Refused, message.to_owned()),
             None => progress(Reason::Updating, "the settings are being changed"),
         },
+        Fact::Lost => Phase::Stalled(
+            Reason::RecordsLost,
+            message
+                .unwrap_or("its home does not have it any more")
+                .to_owned(),
+        ),
         Fact::Retained => progress(Reason::Placing, "its records are being taken over"),
         Fact::Deleting | Fact::Gone => progress(
             Reason::Deleting,
@@ -118,7 +124,7 @@ fn word(facts: &StreamFacts, is_current: bool) -> Option<&'static str> {
         Fact::Active => Some(UPDATING),
         Fact::Deleting | Fact::Gone => Some(DELETING),
         // Nothing was reported, or nobody served it: what was said before is kept.
-        Fact::Waiting(_) | Fact::Retained => None,
+        Fact::Waiting(_) | Fact::Retained | Fact::Lost => None,
     }
 }
 
@@ -186,6 +192,7 @@ mod tests {
             (facts(Fact::Active, 2), "Active", Some("ACTIVE")),
             (facts(Fact::Active, 1), "Updating", Some("UPDATING")),
             (facts(Fact::Retained, 1), "Placing", None),
+            (facts(Fact::Lost, 0), "RecordsLost", None),
             (facts(Fact::Deleting, 1), "Deleting", Some("DELETING")),
         ] {
             let seen = at(&facts);

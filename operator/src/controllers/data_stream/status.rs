@@ -59,6 +59,8 @@ pub enum Reason {
     NotServed,
     /// The servers refused the stream.
     Refused,
+    /// The volume of its home was lost or replaced.
+    RecordsLost,
 }
 
 impl Reason {
@@ -84,6 +86,7 @@ impl Reason {
             Self::OrphanUnknown => "OrphanUnknown",
             Self::NotServed => "NotServed",
             Self::Refused => "Refused",
+            Self::RecordsLost => "RecordsLost",
         }
     }
 }

@@ -11,6 +11,10 @@ use millstream_types::{GroupId, StreamUid};
 
 use crate::local_control::{new_stream, plan};
 
+/// A stream that was made is never made again: clients would meet an empty one in silence.
+const LOST: &str = "its records are not on the volume of this server any more, which was lost or \
+    replaced; bring the volume back, or delete the stream with deletionPolicy Delete and create it anew";
+
 /// How far the streams that are wanted are.
 #[derive(Debug, Default)]
 pub struct Homes {
@@ -65,6 +69,7 @@ impl Homes {
             return Err("the operator wants it served and does not say how".to_owned());
         };
         match streams.by_uid(wanted.uid) {
+            None if wanted.made => return Err(LOST.to_owned()),
             None => {
                 let new = new_stream(spec.clone());
                 let begun = streams
@@ -98,6 +103,7 @@ impl Homes {
             let phase = match wanted.wanted {
                 _ if !absent => continue,
                 Wanted::Delete => StreamPhase::Gone,
+                Wanted::Serve if wanted.made => StreamPhase::Lost,
                 // Not made, and this is why.
                 Wanted::Serve | Wanted::Retain if problem.is_some() => StreamPhase::Creating,
                 Wanted::Serve | Wanted::Retain => continue,
@@ -157,3 +163,6 @@ async fn update<S: ShardStore>(
     let changed = streams.update(stream.scope(), stream.name(), change).await;
     changed.map(drop).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

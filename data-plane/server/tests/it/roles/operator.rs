@@ -173,6 +173,7 @@ impl Contract for State {
         Box::pin(async move {
             let mut known = self.known.lock();
             known.streams.push(HomedStream {
+                made: false,
                 uid: StreamUid(SystemEntropy.u128()),
                 scope: scope.clone(),
                 name: spec.name.clone(),
