@@ -45,7 +45,7 @@ RIGHTS = [
     (OPERATOR, "create", "authentication.k8s.io", "tokenreviews", "", "", True),
     (OPERATOR, "list", "", "namespaces", "", "", True),
     (OPERATOR, "delete", "", "namespaces", "team-a", "", False),
-    (OPERATOR, "list", "storage.k8s.io", "storageclasses", "", "", True),
+    (OPERATOR, "list", "storage.k8s.io", "storageclasses", "", "", False),
     (OPERATOR, "create", "rbac.authorization.k8s.io", "roles", "", "team-a", False),
     (OPERATOR, "list", "", "nodes", "", "", False),
     (GATEWAY, "list", "", "secrets", "", helm.NAMESPACE, False),

@@ -15,7 +15,6 @@ VOLUMES = (
 CLUSTER_WIDE = {
     ("authentication.k8s.io", "tokenreviews"): {"create"},
     ("", "namespaces"): {"get", "list", "watch"},
-    ("storage.k8s.io", "storageclasses"): {"get", "list", "watch"},
 }
 # Rights that lead to any other.
 ESCALATING = {"escalate", "bind", "impersonate"}
