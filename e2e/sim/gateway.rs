@@ -1,17 +1,15 @@
 //! One gateway: the routed shard log, the followed catalogues and the attachment as they are, and
 //! the clients that come through it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_clock::{Clock, task};
 use millstream_control::attach::{AttachOptions, AttachService};
-use millstream_control::{Address, DesiredState, Health, Keeper, MemoryStore, ObservedState, Role};
+use millstream_control::{DesiredState, Health, Keeper, MemoryStore, ObservedState, Role};
 use millstream_link::Resolver;
 use millstream_link::testkit::Claim;
 use millstream_rpc::{Caller, Follower, Routed};
 use millstream_stream::{Streams, TokenKey};
-use millstream_types::GroupId;
 use tokio::sync::watch;
 
 use crate::clock::{SimClock, entropy};
@@ -36,12 +34,12 @@ impl Gateway {
     pub(crate) async fn run(self) -> turmoil::Result {
         let me = layout::identity(Role::Gateway, &self.name);
         let net = SimConnector::new(&self.name, self.names.clone());
-        let claim = |role| Arc::new(Claim::new(net.clone(), Some(me.clone()), role));
+        let claim = || Arc::new(Claim::new(net.clone(), Some(me.clone())));
         let clock: Arc<dyn Clock> = Arc::new(self.clock);
         let entropy = entropy(self.seed, &self.name, self.life);
         let caller = Caller::new(
             millstream_rpc::Options::default(),
-            claim(Role::Shard),
+            claim(),
             Arc::clone(&clock),
         );
         let streams = Streams::replica(
@@ -68,8 +66,9 @@ impl Gateway {
         let (_report, observed) = watch::channel(reported);
         let options = AttachOptions {
             operator: layout::address(layout::OPERATOR_SERVICE, layout::CONTRACT_PORT),
+            expected: layout::operators(),
             resolver: Arc::new(net.clone()) as Arc<dyn Resolver>,
-            connector: claim(Role::Operator),
+            connector: claim(),
             entropy,
         };
         let (attach, handle) = AttachService::new(options, keeper, observed);
@@ -97,12 +96,8 @@ async fn take_routes(mut desired: watch::Receiver<Option<Arc<DesiredState>>>, ca
         let state = desired.borrow_and_update().clone();
         if let Some(DesiredState::Gateway(state)) = state.as_deref() {
             for routes in &state.routes {
-                let groups = routes.groups.iter();
-                let groups: BTreeMap<GroupId, Address> = groups
-                    .map(|(group, seat)| (group.clone(), seat.address.clone()))
-                    .collect();
                 let version = (routes.version.term, routes.version.counter);
-                caller.place(&routes.pool.to_string(), version, &groups);
+                caller.place(&routes.pool.to_string(), version, &routes.endpoints());
             }
         }
         if desired.changed().await.is_err() {

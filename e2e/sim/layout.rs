@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use millstream_control::{PoolId, PoolSpec, Seat};
-use millstream_link::{Address, Identity, Role};
+use millstream_link::{Address, Expected, Identity, Role};
 use millstream_types::{GroupId, Scope};
 
 /// Shard servers of the one pool.
@@ -82,6 +82,14 @@ pub(crate) fn identity(role: Role, name: &str) -> Identity {
         Role::Gateway | Role::Operator => SYSTEM_NAMESPACE,
     };
     Identity::new(namespace, role, name).expect("a pod's name")
+}
+
+/// Any replica of the operator.
+pub(crate) fn operators() -> Expected {
+    Expected::AnyOf {
+        namespace: SYSTEM_NAMESPACE.to_owned(),
+        role: Role::Operator,
+    }
 }
 
 /// A port of a machine.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use millstream_link::{
-    Address, BoxIo, ConnectError, Connector, Handshake, Listener, PeerIdentity, Resolver,
+    Address, BoxIo, ConnectError, Connector, Endpoint, Handshake, Listener, PeerIdentity, Resolver,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -92,7 +92,8 @@ impl SimConnector {
 }
 
 impl Connector for SimConnector {
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+        let to = &to.address;
         let machines = self.names.machines(&self.machine, to.host());
         async move {
             let opened = match machines.first() {

@@ -59,10 +59,10 @@ impl ShardServer {
             &TokenKey::new([7; 32]),
         )?;
         let net = SimConnector::new(&self.machine, self.names.clone());
-        let claim = |role| Arc::new(Claim::new(net.clone(), Some(me.clone()), role));
+        let claim = || Arc::new(Claim::new(net.clone(), Some(me.clone())));
         let caller = Caller::new(
             millstream_rpc::Options::default(),
-            claim(Role::Shard),
+            claim(),
             Arc::clone(&clock),
         );
         let home = Home::new(
@@ -90,8 +90,9 @@ impl ShardServer {
         let (report, observed) = watch::channel(ObservedState::starting(me.clone()));
         let options = AttachOptions {
             operator: layout::address(layout::OPERATOR_SERVICE, layout::CONTRACT_PORT),
+            expected: layout::operators(),
             resolver: Arc::new(net.clone()) as Arc<dyn Resolver>,
-            connector: claim(Role::Operator),
+            connector: claim(),
             entropy,
         };
         let (attach, handle) = AttachService::new(options, keeper, observed);

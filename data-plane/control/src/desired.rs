@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millstream_link::{Address, Identity, Role};
+use millstream_link::{Address, Endpoint, Identity, Role};
 use millstream_types::{AccountId, GroupId, Scope, StreamName, StreamUid};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,18 @@ pub struct ShardDesired {
     /// The streams that are at home in its group. A stream of its rows that is not listed is left
     /// as it is, and reported.
     pub streams: Vec<HomedStream>,
+}
+
+impl ShardDesired {
+    /// Where the servers of the pool are called, and who has to answer.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeMap<GroupId, Endpoint> {
+        let endpoint = |peer: &Peer| {
+            let endpoint = Endpoint::of(peer.address.clone(), peer.server.clone());
+            (peer.group.clone(), endpoint)
+        };
+        self.peers.iter().map(endpoint).collect()
+    }
 }
 
 /// A key that clients sign with.

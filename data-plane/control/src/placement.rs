@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use millstream_link::{Address, Identity, Role};
+use millstream_link::{Address, Endpoint, Identity, Role};
 use millstream_types::{GroupId, Scope, StreamName, StreamUid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -266,6 +266,21 @@ pub struct Routes {
     pub version: PlacementVersion,
     /// Group to server.
     pub groups: BTreeMap<GroupId, Seat>,
+}
+
+impl Routes {
+    /// Where each server is called, and who has to answer. A group whose pod's name is none is left
+    /// out: nobody could prove to be it.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeMap<GroupId, Endpoint> {
+        let groups = self.groups.iter();
+        let endpoint = |(group, seat): (&GroupId, &Seat)| {
+            let identity = seat.identity(&self.pool)?;
+            let endpoint = Endpoint::of(seat.address.clone(), identity);
+            Some((group.clone(), endpoint))
+        };
+        groups.filter_map(endpoint).collect()
+    }
 }
 
 impl From<&Placement> for Routes {

@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod authority;
+pub mod endpoint;
 pub mod grpc;
 pub mod identity;
 pub mod tcp;
@@ -19,6 +20,7 @@ pub mod tls;
 pub mod transport;
 
 pub use address::Address;
+pub use endpoint::{Endpoint, Expected};
 pub use identity::{Identity, PeerIdentity, Role};
 pub use transport::{
     BoxIo, ConnectError, Connector, Handshake, HandshakeError, Io, Listener, Resolver,

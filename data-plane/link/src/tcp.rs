@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::net::{TcpListener as Socket, TcpStream};
 
 use crate::transport::{BoxIo, ConnectError, Connector, Handshake, Listener, Resolver};
-use crate::{Address, PeerIdentity};
+use crate::{Address, Endpoint, PeerIdentity};
 
 /// Most addresses taken from one name.
 pub const RESOLVED_ADDRESSES_MAX: usize = 64;
@@ -16,8 +16,9 @@ pub const RESOLVED_ADDRESSES_MAX: usize = 64;
 pub struct TcpConnector;
 
 impl Connector for TcpConnector {
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
         async move {
+            let to = &to.address;
             let stream = open(to).await.map_err(|error| ConnectError::Unreachable {
                 to: to.clone(),
                 reason: error.to_string(),

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::transport::{
     BoxIo, ConnectError, Connector, Handshake, HandshakeError, Listener, Resolver,
 };
-use crate::{Address, Identity, PeerIdentity, Role};
+use crate::{Address, Endpoint, Identity, PeerIdentity};
 
 /// Bytes in flight in a pipe.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -53,13 +53,18 @@ impl Pipes {
 }
 
 impl Connector for Pipes {
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
         async move {
             let refused = || ConnectError::Unreachable {
-                to: to.clone(),
+                to: to.address.clone(),
                 reason: "nobody listens".to_owned(),
             };
-            let listener = self.listeners.lock().get(to).cloned().ok_or_else(refused)?;
+            let listener = self
+                .listeners
+                .lock()
+                .get(&to.address)
+                .cloned()
+                .ok_or_else(refused)?;
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
             listener.send(theirs).await.map_err(|_| refused())?;
             Ok(Box::new(ours) as BoxIo)
@@ -103,30 +108,25 @@ impl Listener for PipeListener {
 }
 
 /// Says who it is in the first line of each connection, and expects the other side to say that it
-/// has a role.
+/// is who is meant.
 #[derive(Clone)]
 pub struct Claim<C> {
     inner: C,
     identity: Option<Identity>,
-    role: Role,
 }
 
 impl<C: Connector> Claim<C> {
-    /// Claims to be `identity` (none: anonymous) and accepts servers that claim `role`.
-    pub const fn new(inner: C, identity: Option<Identity>, role: Role) -> Self {
-        Self {
-            inner,
-            identity,
-            role,
-        }
+    /// Claims to be `identity`; none: anonymous.
+    pub const fn new(inner: C, identity: Option<Identity>) -> Self {
+        Self { inner, identity }
     }
 }
 
 impl<C: Connector> Connector for Claim<C> {
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
         async move {
             let untrusted = |reason: String| ConnectError::Untrusted {
-                to: to.clone(),
+                to: to.address.clone(),
                 reason,
             };
             let mut io = self.inner.connect(to).await?;
@@ -136,10 +136,11 @@ impl<C: Connector> Connector for Claim<C> {
                 .map_err(|error| untrusted(error.to_string()))?;
             let theirs = read_claim(&mut io).await;
             let theirs = theirs.map_err(|error| untrusted(error.to_string()))?;
-            match theirs.known() {
-                Some(known) if known.role() == self.role => Ok(io),
-                _ => Err(untrusted(format!("it claims to be {theirs:?}"))),
-            }
+            let known = theirs.known();
+            let known = known.ok_or_else(|| untrusted("it says no name".to_owned()))?;
+            let checked = to.expected.check(known);
+            checked.map_err(|error| untrusted(error.to_string()))?;
+            Ok(io)
         }
         .boxed()
     }

@@ -8,7 +8,7 @@ use std::io;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Address, PeerIdentity};
+use crate::{Address, Endpoint, PeerIdentity};
 
 /// A stream of bytes in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -49,8 +49,9 @@ pub enum ConnectError {
 
 /// Opens connections.
 pub trait Connector: Send + Sync + 'static {
-    /// A connection to `to`. The caller limits the time.
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>>;
+    /// A connection to `to`. A connector that learns who answers refuses everybody but who is
+    /// expected. The caller limits the time.
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>>;
 }
 
 /// Why an accepted connection is not used.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millstream_clock::{Clock, task};
 use millstream_link::grpc::{Channel, MESSAGE_BYTES_MAX};
-use millstream_link::{Address, Connector};
+use millstream_link::{Connector, Endpoint};
 use millstream_stream::Stream;
 use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 use parking_lot::{Mutex, RwLock};
@@ -57,7 +57,7 @@ struct Shared {
     routes: RwLock<Routes>,
     /// Counts the changes of groups and their addresses.
     placed: watch::Sender<u64>,
-    channels: Mutex<HashMap<Address, Channel>>,
+    channels: Mutex<HashMap<Endpoint, Channel>>,
 }
 
 impl fmt::Debug for Caller {
@@ -93,19 +93,20 @@ impl Caller {
         }))
     }
 
-    /// Takes over which server holds which group of a pool (`<namespace>/<pool>`). A placement
-    /// that is older than the last one of the pool is refused: false.
+    /// Takes over which server holds which group of a pool (`<namespace>/<pool>`). Whoever else
+    /// answers at its address is not called. A placement that is older than the last one of the
+    /// pool is refused: false.
     pub fn place(
         &self,
         pool: &str,
         version: (u64, u64),
-        groups: &BTreeMap<GroupId, Address>,
+        groups: &BTreeMap<GroupId, Endpoint>,
     ) -> bool {
         let mut routes = self.0.routes.write();
         let taken = routes.place(pool, version, groups);
         if taken {
-            let wanted = |address: &Address| routes.groups().any(|(_, r)| r.address == *address);
-            self.0.channels.lock().retain(|address, _| wanted(address));
+            let wanted = |server: &Endpoint| routes.groups().any(|(_, r)| r.server == *server);
+            self.0.channels.lock().retain(|server, _| wanted(server));
             self.0.placed.send_modify(|count| *count += 1);
         }
         taken
@@ -117,10 +118,10 @@ impl Caller {
     }
 
     /// The groups and their servers.
-    pub(crate) fn groups(&self) -> BTreeMap<GroupId, Address> {
+    pub(crate) fn groups(&self) -> BTreeMap<GroupId, Endpoint> {
         let routes = self.0.routes.read();
         let each = routes.groups();
-        each.map(|(group, route)| (group.clone(), route.address.clone()))
+        each.map(|(group, route)| (group.clone(), route.server.clone()))
             .collect()
     }
 
@@ -148,11 +149,11 @@ impl Caller {
         &self.0.options
     }
 
-    pub(crate) fn client(&self, address: &Address) -> Client {
+    pub(crate) fn client(&self, server: &Endpoint) -> Client {
         let mut channels = self.0.channels.lock();
         let channel = channels
-            .entry(address.clone())
-            .or_insert_with(|| Channel::new(Arc::clone(&self.0.connector), address.clone()));
+            .entry(server.clone())
+            .or_insert_with(|| Channel::new(Arc::clone(&self.0.connector), server.clone()));
         ShardsClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -223,11 +224,11 @@ impl Caller {
         let Some(route) = self.0.routes.read().group(group) else {
             return Verdict::Refused(Refused::NotSent("no server is known for it".to_owned()));
         };
-        let client = self.client(&route.address);
+        let client = self.client(&route.server);
         let attempt = attempt(client, convert::target(group, route.epoch));
         match task::timeout(self.0.options.answer_within, attempt).await {
             Ok(verdict) => verdict,
-            Err(_) => Verdict::Unknown(format!("{} did not answer in time", route.address)),
+            Err(_) => Verdict::Unknown(format!("{} did not answer in time", route.server)),
         }
     }
 }

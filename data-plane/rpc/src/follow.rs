@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use millstream_clock::task;
-use millstream_link::Address;
+use millstream_link::Endpoint;
 use millstream_stream::catalogue;
 use millstream_stream::{News, Stream, Streams};
 use millstream_types::{Epoch, GroupId, StreamUid};
@@ -69,7 +69,7 @@ impl Follower {
     pub async fn run(self, drain: impl Future<Output = ()> + Send) {
         let mut drain = pin!(drain);
         let mut placed = self.caller.placed();
-        let mut watches: BTreeMap<GroupId, (Address, JoinHandle<()>)> = BTreeMap::new();
+        let mut watches: BTreeMap<GroupId, (Endpoint, JoinHandle<()>)> = BTreeMap::new();
         loop {
             placed.mark_unchanged();
             self.adjust(&mut watches);
@@ -84,11 +84,11 @@ impl Follower {
         }
     }
 
-    /// One watch for each group, at the address where it is now.
-    fn adjust(&self, watches: &mut BTreeMap<GroupId, (Address, JoinHandle<()>)>) {
+    /// One watch for each group, on the server that holds it now.
+    fn adjust(&self, watches: &mut BTreeMap<GroupId, (Endpoint, JoinHandle<()>)>) {
         let groups = self.caller.groups();
-        watches.retain(|group, (address, watch)| {
-            let stays = groups.get(group) == Some(address);
+        watches.retain(|group, (server, watch)| {
+            let stays = groups.get(group) == Some(server);
             if !stays {
                 watch.abort();
             }
@@ -98,16 +98,16 @@ impl Follower {
             }
             stays
         });
-        for (group, address) in groups {
+        for (group, server) in groups {
             watches.entry(group.clone()).or_insert_with(|| {
                 let follow = Follow {
                     streams: self.streams.clone(),
                     caller: self.caller.clone(),
                     group,
-                    address: address.clone(),
+                    server: server.clone(),
                     seen: self.seen.clone(),
                 };
-                (address, task::spawn("catalogue", follow.run()))
+                (server, task::spawn("catalogue", follow.run()))
             });
         }
     }
@@ -123,12 +123,12 @@ impl Follower {
     }
 }
 
-/// Follows one group at one address.
+/// Follows one group on one server.
 struct Follow {
     streams: Streams<Routed>,
     caller: Caller,
     group: GroupId,
-    address: Address,
+    server: Endpoint,
     seen: watch::Sender<BTreeMap<GroupId, Epoch>>,
 }
 
@@ -141,13 +141,13 @@ impl Follow {
                 Ok(()) => WatchError::Ended,
                 Err(error) => error,
             };
-            let (group, address) = (&self.group, &self.address);
+            let (group, server) = (&self.group, &self.server);
             if told {
-                tracing::warn!(%group, %address, %error,
+                tracing::warn!(%group, %server, %error,
                     "the server of a group is lost; its streams stay as they are");
                 pause = FIRST_PAUSE;
             } else {
-                tracing::debug!(%group, %address, %error, "the server of a group is still away");
+                tracing::debug!(%group, %server, %error, "the server of a group is still away");
                 pause = LAST_PAUSE.min(pause * 2);
             }
             task::sleep(pause).await;
@@ -158,7 +158,7 @@ impl Follow {
         let request = wire::WatchCatalogueRequest {
             target: Some(convert::target(&self.group, Epoch(0))),
         };
-        let mut client = self.caller.client(&self.address);
+        let mut client = self.caller.client(&self.server);
         let mut updates = client.watch_catalogue(request).await?.into_inner();
         // The whole state while it comes in.
         let mut all: Option<Vec<Stream>> = None;
@@ -200,7 +200,7 @@ impl Follow {
     fn learn_all(&self, epoch: Epoch, streams: Vec<Stream>) -> Result<(), WatchError> {
         let before = self.streams.at_home(&self.group);
         let after: Vec<StreamUid> = streams.iter().map(Stream::uid).collect();
-        tracing::info!(group = %self.group, address = %self.address, %epoch,
+        tracing::info!(group = %self.group, server = %self.server, %epoch,
             streams = after.len(), "the server of a group has told of its streams");
         // Before they are shown: a put may come at once.
         for stream in &streams {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use millstream_link::Address;
+use millstream_link::Endpoint;
 use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 
 /// What is known of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    pub(crate) address: Address,
+    pub(crate) server: Endpoint,
     /// Highest life of the group's writer that was heard of.
     pub(crate) epoch: Epoch,
 }
@@ -30,7 +30,7 @@ impl Routes {
         &mut self,
         pool: &str,
         version: (u64, u64),
-        groups: &BTreeMap<GroupId, Address>,
+        groups: &BTreeMap<GroupId, Endpoint>,
     ) -> bool {
         let last = self.pools.entry(pool.to_owned()).or_default();
         if version < *last {
@@ -41,10 +41,10 @@ impl Routes {
             |group: &GroupId| pool.split_once('/') == Some((group.namespace(), group.pool()));
         self.groups
             .retain(|group, _| !of_pool(group) || groups.contains_key(group));
-        for (group, address) in groups.iter().filter(|(group, _)| of_pool(group)) {
+        for (group, server) in groups.iter().filter(|(group, _)| of_pool(group)) {
             let epoch = self.groups.get(group).map_or(Epoch(0), |route| route.epoch);
             let route = Route {
-                address: address.clone(),
+                server: server.clone(),
                 epoch,
             };
             self.groups.insert(group.clone(), route);
@@ -99,15 +99,22 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use millstream_link::{Identity, Role};
+
     use super::*;
 
     fn group(ordinal: u32) -> GroupId {
         GroupId::new("a", "p", ordinal).expect("a group")
     }
 
-    fn placed(groups: &[(u32, &str)]) -> BTreeMap<GroupId, Address> {
+    fn server(address: &str) -> Endpoint {
+        let shard = Identity::new("a", Role::Shard, "p-0").expect("an identity");
+        Endpoint::of(address.parse().expect("an address"), shard)
+    }
+
+    fn placed(groups: &[(u32, &str)]) -> BTreeMap<GroupId, Endpoint> {
         let each = groups.iter();
-        each.map(|(ordinal, to)| (group(*ordinal), to.parse().expect("an address")))
+        each.map(|(ordinal, to)| (group(*ordinal), server(to)))
             .collect()
     }
 
@@ -118,14 +125,14 @@ mod tests {
         assert!(!routes.place("a/p", (1, 4), &placed(&[(0, "stale:1")])));
         assert!(!routes.place("a/p", (0, 9), &placed(&[(0, "stale:1")])));
         assert_eq!(
-            routes.group(&group(0)).map(|r| r.address),
-            "old:1".parse().ok()
+            routes.group(&group(0)).map(|r| r.server),
+            Some(server("old:1"))
         );
         assert!(routes.place("a/p", (1, 5), &placed(&[(0, "old:1")])));
         assert!(routes.place("a/p", (2, 0), &placed(&[(0, "new:1"), (1, "b:1")])));
         assert_eq!(
-            routes.group(&group(0)).map(|r| r.address),
-            "new:1".parse().ok()
+            routes.group(&group(0)).map(|r| r.server),
+            Some(server("new:1"))
         );
     }
 
@@ -134,7 +141,7 @@ mod tests {
         let mut routes = Routes::default();
         routes.place("a/p", (1, 0), &placed(&[(0, "a:1"), (1, "b:1")]));
         let other = GroupId::new("a", "q", 0).expect("a group");
-        let elsewhere = BTreeMap::from([(other.clone(), "c:1".parse().expect("an address"))]);
+        let elsewhere = BTreeMap::from([(other.clone(), server("c:1"))]);
         routes.place("a/q", (1, 0), &elsewhere);
         // What a pool says of another one's groups does not count.
         routes.place("a/p", (1, 1), &elsewhere);

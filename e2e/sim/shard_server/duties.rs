@@ -1,12 +1,11 @@
 //! What a shard server does with its desired state, and what it reports. The decisions are those of
 //! the program ([`Homes`]); here they are only carried on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_clock::task;
-use millstream_control::{Address, DesiredState, Health, Identity, ObservedState, ShardDesired};
+use millstream_control::{DesiredState, Health, Identity, ObservedState, ShardDesired};
 use millstream_rpc::Caller;
 use millstream_server::roles::shard::desired::Homes;
 use millstream_stream::Streams;
@@ -53,13 +52,9 @@ impl Duties {
 
     /// Takes over where the groups are; false when that is older than what is known.
     fn place(&self, state: &ShardDesired) -> bool {
-        let peers = state.peers.iter();
-        let groups: BTreeMap<GroupId, Address> = peers
-            .map(|peer| (peer.group.clone(), peer.address.clone()))
-            .collect();
         let version = (state.placement.term, state.placement.counter);
         self.caller
-            .place(&layout::pool().to_string(), version, &groups)
+            .place(&layout::pool().to_string(), version, &state.endpoints())
     }
 
     fn tell(&self, homes: &Homes) {

@@ -14,7 +14,7 @@ use millstream_clock::{Entropy, task};
 use millstream_link::authority::Request;
 use millstream_link::grpc::Channel;
 use millstream_link::tls::{Keys, KeysError, TlsConnector};
-use millstream_link::{Address, Connector, Identity, Resolver, Role};
+use millstream_link::{Address, Connector, Endpoint, Expected, Identity, Resolver};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -40,6 +40,8 @@ pub struct CertifyOptions {
     pub identity: Identity,
     /// The operator's headless Service.
     pub operator: Address,
+    /// Who has to answer there.
+    pub expected: Expected,
     /// Finds the replicas behind it.
     pub resolver: Arc<dyn Resolver>,
     /// Opens plain connections; TLS is put over them here.
@@ -222,8 +224,12 @@ impl Certifier {
         let token = token.map_err(|error| format!("cannot read the token: {error}"))?;
         let asked = Request::new().map_err(|error| error.to_string())?;
         let plain = Arc::clone(&self.options.connector);
-        let tls = TlsConnector::anonymous(plain, self.keys.clone(), Role::Operator);
-        let mut client = ContractClient::new(Channel::new(Arc::new(tls), address.clone()));
+        let tls = TlsConnector::anonymous(plain, self.keys.clone());
+        let replica = Endpoint {
+            address: address.clone(),
+            expected: self.options.expected.clone(),
+        };
+        let mut client = ContractClient::new(Channel::new(Arc::new(tls), replica));
         let request = proto::SignCertificateRequest {
             contract: CONTRACT,
             request_pem: asked.request_pem,

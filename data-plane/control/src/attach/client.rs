@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use millstream_clock::{Entropy, task};
 use millstream_link::grpc::{Channel, MESSAGE_BYTES_MAX};
-use millstream_link::{Address, Connector, Resolver};
+use millstream_link::{Address, Connector, Endpoint, Expected, Resolver};
 use tokio::sync::{oneshot, watch};
 use tonic::{Status, Streaming};
 
@@ -37,6 +37,8 @@ pub(super) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct AttachOptions {
     /// The operator's headless Service.
     pub operator: Address,
+    /// Who has to answer there: its replicas have names that nobody knows before.
+    pub expected: Expected,
     /// Finds the replicas behind it.
     pub resolver: Arc<dyn Resolver>,
     /// Opens connections to an operator, showing our certificate.
@@ -153,7 +155,11 @@ impl AttachService {
 
     /// One session with one replica, to its end.
     async fn session(&mut self, address: &Address) -> Ended {
-        let channel = Channel::new(Arc::clone(&self.options.connector), address.clone());
+        let replica = Endpoint {
+            address: address.clone(),
+            expected: self.options.expected.clone(),
+        };
+        let channel = Channel::new(Arc::clone(&self.options.connector), replica);
         let mut client = ContractClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

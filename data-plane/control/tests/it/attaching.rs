@@ -168,7 +168,7 @@ async fn a_wrong_role_is_not_attached() {
     let mut operator = Operator::claiming(&pipes, "op-0:4570");
     let intruder = identity(Role::Operator, "op-9");
     let _intruder = Server::claiming(&pipes, &intruder, &MemoryStore::default());
-    let nobody = Claim::new(pipes.clone(), None, Role::Operator);
+    let nobody = Claim::new(pipes.clone(), None);
     let disk = MemoryStore::default();
     let _nobody = Server::start(&pipes, Arc::new(nobody), &shard_0(), &disk);
     task::sleep(Duration::from_secs(30)).await;

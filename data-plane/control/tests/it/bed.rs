@@ -16,7 +16,7 @@ use millstream_control::{
 use millstream_link::authority::Authority;
 use millstream_link::grpc::{ServeOptions, serve};
 use millstream_link::testkit::{Claim, Claims, Pipes};
-use millstream_link::{Address, Connector, Identity, Listener, Role};
+use millstream_link::{Address, Connector, Expected, Identity, Listener, Role};
 use millstream_types::{Millis, Scope, StreamName};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,14 @@ pub(crate) fn address(text: &str) -> Address {
 
 pub(crate) fn headless() -> Address {
     address("millstream-operator:4570")
+}
+
+/// Any replica of the operator.
+pub(crate) fn operators() -> Expected {
+    Expected::AnyOf {
+        namespace: "team-a".to_owned(),
+        role: Role::Operator,
+    }
 }
 
 pub(crate) fn identity(role: Role, name: &str) -> Identity {
@@ -221,6 +229,7 @@ impl Server {
     ) -> Self {
         let options = AttachOptions {
             operator: headless(),
+            expected: operators(),
             resolver: Arc::new(pipes.clone()),
             connector,
             entropy: Arc::new(SeededEntropy::new(3)),
@@ -239,7 +248,7 @@ impl Server {
 
     /// A server that claims who it is.
     pub(crate) fn claiming(pipes: &Pipes, identity: &Identity, disk: &MemoryStore) -> Self {
-        let claim = Claim::new(pipes.clone(), Some(identity.clone()), Role::Operator);
+        let claim = Claim::new(pipes.clone(), Some(identity.clone()));
         Self::start(pipes, Arc::new(claim), identity, disk)
     }
 

@@ -14,7 +14,7 @@ use millstream_link::tls::{Keys, TlsConnector, TlsListener};
 use millstream_link::{Identity, Role};
 use parking_lot::Mutex;
 
-use crate::bed::{NOW, Operator, Server, address, headless, identity, network, shard};
+use crate::bed::{NOW, Operator, Server, address, headless, identity, network, operators, shard};
 
 /// A mounted file.
 #[derive(Clone)]
@@ -75,6 +75,7 @@ impl Bed {
         let options = CertifyOptions {
             identity: identity.clone(),
             operator: headless(),
+            expected: operators(),
             resolver: Arc::new(self.pipes.clone()),
             connector: Arc::new(self.pipes.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),
@@ -108,7 +109,7 @@ async fn a_pod_gets_a_certificate_and_attaches_with_it() {
     let mut bed = Bed::new();
     let mut certifier = bed.certifier(&shard_0(), TOKEN);
     let keys = certifier.keys();
-    let tls = TlsConnector::new(Arc::new(bed.pipes.clone()), keys.clone(), Role::Operator);
+    let tls = TlsConnector::new(Arc::new(bed.pipes.clone()), keys.clone());
     let disk = MemoryStore::default();
     let server = Server::start(&bed.pipes, Arc::new(tls), &shard_0(), &disk);
     task::sleep(Duration::from_secs(20)).await;
@@ -188,11 +189,7 @@ async fn a_certificate_is_renewed_after_a_third_and_the_new_one_is_shown() {
         bed.clock.now(),
     );
     assert!(bed.clock.now() > first.not_after);
-    let tls = TlsConnector::new(
-        Arc::new(bed.pipes.clone()),
-        certifier.keys(),
-        Role::Operator,
-    );
+    let tls = TlsConnector::new(Arc::new(bed.pipes.clone()), certifier.keys());
     let disk = MemoryStore::default();
     let _server = Server::start(&bed.pipes, Arc::new(tls), &shard_0(), &disk);
     assert_eq!(bed.operator.session().await.server, shard_0());
@@ -241,11 +238,7 @@ async fn a_new_authority_takes_over_without_a_restart() {
         .expect("one");
     *bed.bundle.0.lock() = new.certificate_pem().to_owned();
     certifier.refresh().await;
-    let tls = TlsConnector::new(
-        Arc::new(bed.pipes.clone()),
-        certifier.keys(),
-        Role::Operator,
-    );
+    let tls = TlsConnector::new(Arc::new(bed.pipes.clone()), certifier.keys());
     let disk = MemoryStore::default();
     let _server = Server::start(&bed.pipes, Arc::new(tls), &shard_0(), &disk);
     assert_eq!(bed.operator.session().await.server, shard_0());

@@ -19,7 +19,7 @@ use crate::grpc::{
     CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
     Tasks,
 };
-use crate::{Address, ConnectError, Connector};
+use crate::{Address, ConnectError, Connector, Endpoint};
 
 /// Why a call has no answer from the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,14 +60,14 @@ pub fn was_not_sent(status: &Status) -> bool {
         .is_some_and(|error| matches!(error, ChannelError::NotSent(_)))
 }
 
-/// Calls to one address. Clones share the connection; it is opened when a call needs it, and again
+/// Calls to one process at one address. Clones share the connection; it is opened when a call needs it, and again
 /// after it broke. Generated gRPC clients take it as their inner service.
 #[derive(Clone)]
 pub struct Channel(Arc<Shared>);
 
 struct Shared {
     connector: Arc<dyn Connector>,
-    to: Address,
+    to: Endpoint,
     connect_timeout: Duration,
     open: Mutex<Option<SendRequest<Body>>>,
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for Channel {
 impl Channel {
     /// Calls to `to`. Nothing is opened yet.
     #[must_use]
-    pub fn new(connector: Arc<dyn Connector>, to: Address) -> Self {
+    pub fn new(connector: Arc<dyn Connector>, to: Endpoint) -> Self {
         Self(Arc::new(Shared {
             connector,
             to,
@@ -94,7 +94,7 @@ impl Channel {
 
     /// Who is called.
     #[must_use]
-    pub fn address(&self) -> &Address {
+    pub fn endpoint(&self) -> &Endpoint {
         &self.0.to
     }
 }
@@ -110,7 +110,7 @@ impl Shared {
         let fresh = task::timeout(self.connect_timeout, self.connect())
             .await
             .map_err(|_| ConnectError::TimedOut {
-                to: self.to.clone(),
+                to: self.to.address.clone(),
                 limit_ms: u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX),
             })??;
         *open = Some(fresh.clone());
@@ -129,7 +129,7 @@ impl Shared {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| ChannelError::NotSent(error.to_string()))?;
-        let to = self.to.clone();
+        let to = self.to.address.clone();
         drop(task::spawn("link connection", async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%to, %error, "a connection ended");
@@ -150,7 +150,7 @@ impl Shared {
             match failure.take_message() {
                 Some(_) => ChannelError::NotSent(reason),
                 None => ChannelError::Broken {
-                    to: self.to.clone(),
+                    to: self.to.address.clone(),
                     reason,
                 },
             }
@@ -162,7 +162,7 @@ impl Shared {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         http::Uri::builder()
             .scheme("http")
-            .authority(self.to.as_str())
+            .authority(self.to.address.as_str())
             .path_and_query(path)
             .build()
             .map_err(|error| ChannelError::NotSent(error.to_string()))

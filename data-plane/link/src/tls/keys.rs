@@ -16,7 +16,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::tls::{ALPN, verify};
-use crate::{Identity, Role};
+use crate::{Expected, Identity};
 
 /// Most authorities in a bundle. One is usual, and two while one replaces the other.
 pub const AUTHORITIES_MAX: usize = 8;
@@ -178,15 +178,15 @@ impl Keys {
             .is_none_or(|facts| self.0.clock.now() >= facts.renew_at())
     }
 
-    /// TLS of a client that accepts a server of `role` only, and shows its certificate unless
+    /// TLS of a client that accepts the expected server only, and shows its certificate unless
     /// `anonymous`.
     pub(crate) fn client_config(
         &self,
-        role: Role,
+        expected: Expected,
         anonymous: bool,
     ) -> Result<Arc<ClientConfig>, KeysError> {
         let (roots, own) = self.snapshot();
-        let verifier = verify::ServerOfRole::new(roots, Arc::clone(&self.0.provider), role);
+        let verifier = verify::ExpectedServer::new(roots, Arc::clone(&self.0.provider), expected);
         let builder = ClientConfig::builder_with_details(
             Arc::clone(&self.0.provider),
             Arc::new(TlsTime(Arc::clone(&self.0.clock))),

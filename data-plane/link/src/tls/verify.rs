@@ -1,6 +1,6 @@
 //! Who a certificate names, and whether a server is who a client looks for.
 //!
-//! A server is known by its role, not by its host: pods come and go, and their addresses with
+//! A server is known by its identity, not by its host: pods come and go, and their addresses with
 //! them. The chain is checked as ever; the name that is checked is the URI.
 
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::tls::CertificateFacts;
-use crate::{Identity, Role};
+use crate::{Expected, Identity};
 
 /// Reads what a certificate says. Whether it is signed is not looked at here.
 pub(super) fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts, String> {
@@ -48,29 +50,29 @@ fn millis(seconds: i64) -> Millis {
     Millis(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
 }
 
-/// Accepts a server of one role with a certificate of an authority in the bundle.
+/// Accepts the server that is expected, with a certificate of an authority in the bundle.
 #[derive(Debug)]
-pub(super) struct ServerOfRole {
+pub(super) struct ExpectedServer {
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
-    role: Role,
+    expected: Expected,
 }
 
-impl ServerOfRole {
+impl ExpectedServer {
     pub(super) const fn new(
         roots: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
-        role: Role,
+        expected: Expected,
     ) -> Self {
         Self {
             roots,
             provider,
-            role,
+            expected,
         }
     }
 }
 
-impl ServerCertVerifier for ServerOfRole {
+impl ServerCertVerifier for ExpectedServer {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -87,10 +89,9 @@ impl ServerCertVerifier for ServerOfRole {
             self.provider.signature_verification_algorithms.all,
         )?;
         let named = facts(end_entity).map_err(Error::General)?;
-        if named.identity.role() == self.role {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+        match self.expected.check(&named.identity) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(wrong) => Err(CertificateError::Other(OtherError(Arc::new(wrong))).into()),
         }
     }
 

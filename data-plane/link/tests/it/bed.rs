@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use millstream_clock::{SeededEntropy, task};
 use millstream_link::authority::Authority;
 use millstream_link::grpc::{Channel, ServeOptions, serve};
-use millstream_link::{Address, Identity, Listener, PeerIdentity, Role};
+use millstream_link::{Address, Connector, Endpoint, Identity, Listener, PeerIdentity, Role};
 use millstream_types::Millis;
 use tokio::sync::watch;
 use tonic::Status;
@@ -85,6 +85,8 @@ pub(crate) async fn call(channel: &Channel, path: &str) -> Result<String, Status
     Ok(caller.to_str().expect("text").to_owned())
 }
 
-pub(crate) fn channel(connector: impl millstream_link::Connector, to: &Address) -> Channel {
-    Channel::new(Arc::new(connector), to.clone())
+/// Calls `shard-0`, wherever it is.
+pub(crate) fn channel(connector: impl Connector, to: &Address) -> Channel {
+    let shard = identity(Role::Shard, "shard-0");
+    Channel::new(Arc::new(connector), Endpoint::of(to.clone(), shard))
 }

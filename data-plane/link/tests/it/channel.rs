@@ -1,9 +1,11 @@
 //! What a channel says about a call that failed, and that it finds its way back.
 
-use millstream_link::grpc::{ServeOptions, was_not_sent};
+use std::sync::Arc;
+
+use millstream_link::grpc::{Channel, ServeOptions, was_not_sent};
 use millstream_link::tcp::{TcpConnector, TcpListener};
 use millstream_link::testkit::{Claim, Claims, Pipes};
-use millstream_link::{Listener as _, Role};
+use millstream_link::{Endpoint, Listener as _, Role};
 
 use crate::bed::{address, ask, call, channel, identity, serving};
 
@@ -58,16 +60,15 @@ async fn claims_are_believed_in_tests() {
     let listener = Claims::new(pipes.listen(&at), identity(Role::Shard, "shard-0"));
     let _stop = serving(listener, ServeOptions::default());
     let gateway = identity(Role::Gateway, "gateway-x");
-    let claim = |role| Claim::new(pipes.clone(), Some(gateway.clone()), role);
+    let claim = || Claim::new(pipes.clone(), Some(gateway.clone()));
     assert_eq!(
-        ask(&channel(claim(Role::Shard), &at))
-            .await
-            .expect("an answer"),
+        ask(&channel(claim(), &at)).await.expect("an answer"),
         gateway.to_string()
     );
-    let status = ask(&channel(claim(Role::Operator), &at)).await;
-    assert!(was_not_sent(&status.expect_err("it claims to be a shard")));
-    let nobody = Claim::new(pipes.clone(), None, Role::Shard);
+    let other = Endpoint::of(at.clone(), identity(Role::Shard, "shard-1"));
+    let status = ask(&Channel::new(Arc::new(claim()), other)).await;
+    assert!(was_not_sent(&status.expect_err("it claims to be shard-0")));
+    let nobody = Claim::new(pipes.clone(), None);
     assert_eq!(
         ask(&channel(nobody, &at)).await.expect("an answer"),
         "anonymous"

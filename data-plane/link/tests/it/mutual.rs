@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use millstream_clock::{Clock as _, ManualClock, SeededEntropy};
 use millstream_link::authority::{Authority, CERTIFICATE_LIFE, Request};
-use millstream_link::grpc::{ServeOptions, was_not_sent};
+use millstream_link::grpc::{Channel, ServeOptions, was_not_sent};
+use millstream_link::tcp::{TcpConnector, TcpListener};
 use millstream_link::testkit::Pipes;
 use millstream_link::tls::{Keys, KeysError, TlsConnector, TlsListener};
-use millstream_link::{Address, Identity, Role};
+use millstream_link::{
+    Address, ConnectError, Connector as _, Endpoint, Expected, Identity, Listener as _, Role,
+};
 use tokio::sync::watch;
+use tonic::Status;
 
 use crate::bed::{NOW, address, ask, authority, channel, identity, serving};
 
@@ -33,12 +37,7 @@ impl Bed {
         let authority = authority(1);
         let at = address("shard-0:4569");
         let server = keys(&clock, &authority);
-        install(
-            &server,
-            &authority,
-            &clock,
-            &identity(Role::Shard, "shard-0"),
-        );
+        install(&server, &authority, &clock, &shard());
         let listener = pipes.listen(&at);
         let stop = if anonymous_too {
             serving(
@@ -59,19 +58,38 @@ impl Bed {
     }
 
     fn client(&self) -> Keys {
+        self.keys_of(&self.authority, &gateway())
+    }
+
+    /// Keys of a process with a certificate of `authority`, which trust ours.
+    fn keys_of(&self, authority: &Authority, who: &Identity) -> Keys {
         let keys = keys(&self.clock, &self.authority);
-        install(
-            &keys,
-            &self.authority,
-            &self.clock,
-            &identity(Role::Gateway, "gateway-x"),
-        );
+        install(&keys, authority, &self.clock, who);
         keys
     }
 
     fn connector(&self, keys: &Keys) -> TlsConnector {
-        TlsConnector::new(Arc::new(self.pipes.clone()), keys.clone(), Role::Shard)
+        TlsConnector::new(Arc::new(self.pipes.clone()), keys.clone())
     }
+
+    /// Without a certificate.
+    fn anonymous(&self) -> TlsConnector {
+        let keys = keys(&self.clock, &self.authority);
+        TlsConnector::anonymous(Arc::new(self.pipes.clone()), keys)
+    }
+
+    /// Who the server says that we are.
+    async fn ask(&self, keys: &Keys) -> Result<String, Status> {
+        ask(&channel(self.connector(keys), &self.at)).await
+    }
+}
+
+fn gateway() -> Identity {
+    identity(Role::Gateway, "gateway-x")
+}
+
+fn shard() -> Identity {
+    identity(Role::Shard, "shard-0")
 }
 
 fn life_ms() -> u64 {
@@ -91,86 +109,184 @@ fn install(keys: &Keys, authority: &Authority, clock: &ManualClock, who: &Identi
         .expect("a good certificate");
 }
 
-#[tokio::test]
-async fn both_sides_know_each_other_by_the_uri() {
-    let bed = Bed::new();
-    let channel = channel(bed.connector(&bed.client()), &bed.at);
-    assert_eq!(
-        ask(&channel).await.expect("an answer"),
-        "millstream://team-a/gateway/gateway-x"
-    );
-    bed.stop.send_replace(true);
+fn any_of(namespace: &str, role: Role) -> Expected {
+    Expected::AnyOf {
+        namespace: namespace.to_owned(),
+        role,
+    }
 }
 
 #[tokio::test]
-async fn a_server_of_another_role_is_not_called() {
+async fn only_who_is_expected_is_called() {
     let bed = Bed::new();
-    let tls = TlsConnector::new(Arc::new(bed.pipes.clone()), bed.client(), Role::Operator);
-    let status = ask(&channel(tls, &bed.at))
-        .await
-        .expect_err("a shard is no operator");
-    assert!(was_not_sent(&status), "{status:?}");
+    let another = |namespace, role, name| {
+        let identity = Identity::new(namespace, role, name);
+        Expected::Process(identity.expect("an identity"))
+    };
+    for (expected, is_it) in [
+        (Expected::Process(shard()), true),
+        (any_of("team-a", Role::Shard), true),
+        (another("team-b", Role::Shard, "shard-0"), false),
+        (another("team-a", Role::Shard, "shard-1"), false),
+        (another("team-a", Role::Operator, "shard-0"), false),
+        (any_of("team-b", Role::Shard), false),
+        (any_of("team-a", Role::Operator), false),
+    ] {
+        let endpoint = Endpoint {
+            address: bed.at.clone(),
+            expected: expected.clone(),
+        };
+        let tls = bed.connector(&bed.client());
+        let Err(error) = tls.connect(&endpoint).await.map(drop) else {
+            assert!(is_it, "{expected} was called");
+            continue;
+        };
+        assert!(!is_it, "{expected}: {error}");
+        let ConnectError::Untrusted { reason, .. } = &error else {
+            panic!("{expected}: {error}");
+        };
+        for named in [shard().to_string(), expected.to_string()] {
+            assert!(reason.contains(&named), "{reason} names {named}");
+        }
+        let status = ask(&Channel::new(Arc::new(tls), endpoint)).await;
+        assert!(was_not_sent(&status.expect_err("another")), "{expected}");
+    }
 }
 
 #[tokio::test]
-async fn a_server_of_another_authority_is_not_called_and_its_clients_are_not_let_in() {
+async fn an_address_that_is_an_ip_is_as_good_as_a_name() {
     let bed = Bed::new();
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(socket) = TcpListener::bind(&address.parse().expect("an address")).await else {
+            assert!(address.starts_with('['), "this machine has IPv4");
+            continue;
+        };
+        let at = socket.address();
+        let listener = TlsListener::new(socket, bed.server.clone());
+        let _stop = serving(listener, ServeOptions::default());
+        let tls = TlsConnector::new(Arc::new(TcpConnector), bed.client());
+        let answer = ask(&channel(tls.clone(), &at)).await;
+        assert_eq!(answer.expect("an answer"), gateway().to_string());
+        let other = Endpoint::of(at, identity(Role::Shard, "shard-1"));
+        let status = ask(&Channel::new(Arc::new(tls), other)).await;
+        assert!(was_not_sent(&status.expect_err("another")), "{address}");
+    }
+}
+
+/// What a caller hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// An answer to this name.
+    Known,
+    /// An answer to nobody.
+    Anonymous,
+    /// Nothing, and it knows that nothing was sent.
+    NotSent,
+    /// Nothing.
+    Nothing,
+}
+
+#[tokio::test]
+async fn who_is_let_in() {
+    let operators_only = ServeOptions {
+        roles: vec![Role::Operator],
+        ..ServeOptions::default()
+    };
+    let closed = Bed::new();
+    let open = Bed::with(true, ServeOptions::default());
+    let narrow = Bed::with(false, operators_only);
     let stranger = authority(9);
-    let theirs = keys(&bed.clock, &stranger);
-    install(
-        &theirs,
-        &stranger,
-        &bed.clock,
-        &identity(Role::Gateway, "gateway-x"),
-    );
-    let status = ask(&channel(bed.connector(&theirs), &bed.at)).await;
-    assert!(was_not_sent(&status.expect_err("another bundle")));
-
     // it trusts our server, and our server does not trust it
-    theirs
-        .set_bundle(bed.authority.certificate_pem())
+    let foreign = |bed: &Bed| bed.keys_of(&stranger, &gateway());
+    // nor does it trust our server
+    let suspicious = foreign(&closed);
+    suspicious
+        .set_bundle(stranger.certificate_pem())
         .expect("a bundle");
-    let answer = ask(&channel(bed.connector(&theirs), &bed.at)).await;
-    answer.expect_err("a certificate of another authority");
+    let bare = keys(&closed.clock, &closed.authority);
+    for (what, bed, tls, heard) in [
+        (
+            "ours",
+            &closed,
+            closed.connector(&closed.client()),
+            Heard::Known,
+        ),
+        (
+            "ours, where all may",
+            &open,
+            open.connector(&open.client()),
+            Heard::Known,
+        ),
+        (
+            "nobody, where all may",
+            &open,
+            open.anonymous(),
+            Heard::Anonymous,
+        ),
+        ("nobody", &closed, closed.anonymous(), Heard::Nothing),
+        (
+            "no certificate yet",
+            &closed,
+            closed.connector(&bare),
+            Heard::NotSent,
+        ),
+        (
+            "of another authority",
+            &closed,
+            closed.connector(&foreign(&closed)),
+            Heard::Nothing,
+        ),
+        (
+            "the same, where all may",
+            &open,
+            open.connector(&foreign(&open)),
+            Heard::Nothing,
+        ),
+        (
+            "of another bundle",
+            &closed,
+            closed.connector(&suspicious),
+            Heard::NotSent,
+        ),
+        (
+            "of a role that may not",
+            &narrow,
+            narrow.connector(&narrow.client()),
+            Heard::Nothing,
+        ),
+    ] {
+        let told = match ask(&channel(tls, &bed.at)).await {
+            Ok(name) if name == gateway().to_string() => Heard::Known,
+            Ok(name) if name == "anonymous" => Heard::Anonymous,
+            Ok(name) => panic!("{what}: it is taken for {name}"),
+            // a refusal by the server may come before or after the request has left
+            Err(status) if heard == Heard::NotSent && was_not_sent(&status) => Heard::NotSent,
+            Err(_) => Heard::Nothing,
+        };
+        assert_eq!(told, heard, "{what}");
+    }
+    closed.stop.send_replace(true);
 }
 
 #[tokio::test]
 async fn an_expired_certificate_is_refused_and_a_renewed_one_is_used_without_a_restart() {
     let bed = Bed::new();
     let client = bed.client();
+    let renew = |keys: &Keys, who: &Identity| install(keys, &bed.authority, &bed.clock, who);
     bed.clock.advance(life_ms() + 1000);
-    install(
-        &bed.server,
-        &bed.authority,
-        &bed.clock,
-        &identity(Role::Shard, "shard-0"),
-    );
-    ask(&channel(bed.connector(&client), &bed.at))
-        .await
-        .expect_err("the client's certificate has expired");
+    renew(&bed.server, &shard());
+    let late = bed.ask(&client).await;
+    late.expect_err("the client's certificate has expired");
 
-    install(
-        &client,
-        &bed.authority,
-        &bed.clock,
-        &identity(Role::Gateway, "gateway-x"),
-    );
-    ask(&channel(bed.connector(&client), &bed.at))
-        .await
-        .expect("renewed");
+    renew(&client, &gateway());
+    bed.ask(&client).await.expect("renewed");
 
     bed.clock.advance(life_ms() - 1000);
-    install(
-        &client,
-        &bed.authority,
-        &bed.clock,
-        &identity(Role::Gateway, "gateway-x"),
-    );
-    ask(&channel(bed.connector(&client), &bed.at))
-        .await
-        .expect("the server's is good for a second yet");
+    renew(&client, &gateway());
+    let answer = bed.ask(&client).await;
+    answer.expect("the server's is good for a second yet");
     bed.clock.advance(2000);
-    let late = ask(&channel(bed.connector(&client), &bed.at)).await;
+    let late = bed.ask(&client).await;
     assert!(was_not_sent(&late.expect_err("the server's has expired")));
 }
 
@@ -185,76 +301,23 @@ async fn an_authority_is_replaced_while_both_are_in_the_bundle() {
         next.certificate_pem()
     );
     let answers = async |what: &str| {
-        let answer = ask(&channel(bed.connector(&client), &bed.at)).await;
+        let answer = bed.ask(&client).await;
         answer.unwrap_or_else(|status| panic!("{what}: {status:?}"));
     };
     // one after the other, in the order that hurts nobody
     client.set_bundle(&both).expect("two authorities");
     answers("the client trusts both").await;
     bed.server.set_bundle(&both).expect("two authorities");
-    install(
-        &client,
-        &next,
-        &bed.clock,
-        &identity(Role::Gateway, "gateway-x"),
-    );
+    install(&client, &next, &bed.clock, &gateway());
     answers("the client has a certificate of the new one").await;
-    install(
-        &bed.server,
-        &next,
-        &bed.clock,
-        &identity(Role::Shard, "shard-0"),
-    );
+    install(&bed.server, &next, &bed.clock, &shard());
     answers("so has the server").await;
     client.set_bundle(next.certificate_pem()).expect("one");
     bed.server.set_bundle(next.certificate_pem()).expect("one");
     answers("the old one is forgotten").await;
 
-    let late = bed.client();
-    ask(&channel(bed.connector(&late), &bed.at))
-        .await
-        .expect_err("a certificate of the old authority");
-}
-
-#[tokio::test]
-async fn the_anonymous_get_in_only_where_they_may() {
-    let open = Bed::with(true, ServeOptions::default());
-    let anonymous = |bed: &Bed| {
-        let keys = keys(&bed.clock, &bed.authority);
-        TlsConnector::anonymous(Arc::new(bed.pipes.clone()), keys, Role::Shard)
-    };
-    let answer = ask(&channel(anonymous(&open), &open.at)).await;
-    assert_eq!(answer.expect("an answer"), "anonymous");
-    let answer = ask(&channel(open.connector(&open.client()), &open.at)).await;
-    assert_eq!(
-        answer.expect("an answer"),
-        "millstream://team-a/gateway/gateway-x"
-    );
-
-    let closed = Bed::new();
-    ask(&channel(anonymous(&closed), &closed.at))
-        .await
-        .expect_err("no certificate");
-}
-
-#[tokio::test]
-async fn a_role_that_may_not_connect_is_refused() {
-    let options = ServeOptions {
-        roles: vec![Role::Operator],
-        ..ServeOptions::default()
-    };
-    let bed = Bed::with(false, options);
-    ask(&channel(bed.connector(&bed.client()), &bed.at))
-        .await
-        .expect_err("a gateway");
-}
-
-#[tokio::test]
-async fn without_a_certificate_nothing_is_sent() {
-    let bed = Bed::new();
-    let bare = keys(&bed.clock, &bed.authority);
-    let status = ask(&channel(bed.connector(&bare), &bed.at)).await;
-    assert!(was_not_sent(&status.expect_err("no certificate yet")));
+    let late = bed.ask(&bed.client()).await;
+    late.expect_err("a certificate of the old authority");
 }
 
 #[test]
@@ -293,7 +356,7 @@ fn a_certificate_is_due_after_a_third_of_its_life() {
     let (authority, clock) = (authority(1), Arc::new(ManualClock::new(NOW)));
     let keys = keys(&clock, &authority);
     assert!(keys.renewal_due(), "there is none");
-    install(&keys, &authority, &clock, &identity(Role::Shard, "shard-0"));
+    install(&keys, &authority, &clock, &shard());
     assert!(!keys.renewal_due());
     let third = CERTIFICATE_LIFE / 3 + Duration::from_secs(300);
     clock.advance(u64::try_from(third.as_millis()).expect("days"));
@@ -304,7 +367,7 @@ fn a_certificate_is_due_after_a_third_of_its_life() {
 fn what_cannot_be_used_leaves_the_old_in_place() {
     let (authority, clock) = (authority(1), Arc::new(ManualClock::new(NOW)));
     let keys = keys(&clock, &authority);
-    let who = identity(Role::Shard, "shard-0");
+    let who = shard();
     install(&keys, &authority, &clock, &who);
     let before = keys.certificate();
     let issue = |at| {
@@ -334,7 +397,7 @@ fn no_key_is_shown() {
     let authority = authority(1);
     let clock = Arc::new(ManualClock::new(NOW));
     let keys = keys(&clock, &authority);
-    install(&keys, &authority, &clock, &identity(Role::Shard, "shard-0"));
+    install(&keys, &authority, &clock, &shard());
     let request = Request::new().expect("a key");
     let shown = format!("{authority:?} {:?} {keys:?} {request:?}", authority.pair());
     assert!(!shown.contains("PRIVATE"), "{shown}");

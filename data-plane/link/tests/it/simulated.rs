@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use millstream_clock::task;
 use millstream_link::grpc::{ServeOptions, was_not_sent};
-use millstream_link::{Address, BoxIo, ConnectError, Connector, Handshake, Listener, PeerIdentity};
+use millstream_link::{
+    Address, BoxIo, ConnectError, Connector, Endpoint, Handshake, Listener, PeerIdentity,
+};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::bed::{address, ask, call, channel, serving};
@@ -17,7 +19,8 @@ const PORT: u16 = 4569;
 struct Simulated;
 
 impl Connector for Simulated {
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+        let to = &to.address;
         async move {
             let opened = TcpStream::connect((to.host(), to.port())).await;
             let opened = opened.map_err(|error| ConnectError::Unreachable {

@@ -14,7 +14,9 @@ use millstream_link::authority::Authority;
 use millstream_link::grpc::{ServeOptions, serve};
 use millstream_link::tcp::{TcpConnector, TcpListener};
 use millstream_link::tls::{Keys, TlsConnector, TlsListener};
-use millstream_link::{Address, BoxIo, ConnectError, Connector, Identity, Listener as _, Role};
+use millstream_link::{
+    Address, BoxIo, ConnectError, Connector, Endpoint, Identity, Listener as _, Role,
+};
 use millstream_rpc::{Caller, Follower, Options, RemoteGroups, Routed, ShardService};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::{
@@ -81,7 +83,7 @@ impl World {
 
     pub(crate) fn connector(&self, role: Role, name: &str) -> Arc<dyn Connector> {
         let keys = self.keys(role, name);
-        Arc::new(TlsConnector::new(Arc::new(TcpConnector), keys, Role::Shard))
+        Arc::new(TlsConnector::new(Arc::new(TcpConnector), keys))
     }
 
     pub(crate) fn caller(&self, options: Options, connector: Arc<dyn Connector>) -> Caller {
@@ -192,10 +194,16 @@ impl World {
     }
 }
 
+/// Who holds a group.
+pub(crate) fn server_of(group: &GroupId) -> Identity {
+    let pod = format!("shard-{}", group.ordinal());
+    Identity::new(group.namespace(), Role::Shard, &pod).expect("an identity")
+}
+
 /// Where the groups are.
-pub(crate) fn placed<S>(servers: &[Server<S>]) -> BTreeMap<GroupId, Address> {
+pub(crate) fn placed<S>(servers: &[Server<S>]) -> BTreeMap<GroupId, Endpoint> {
     let each = servers.iter();
-    each.map(|server| (server.group.clone(), server.address.clone()))
+    each.map(|server| (server.group.clone(), server.endpoint()))
         .collect()
 }
 
@@ -209,6 +217,11 @@ pub(crate) struct Server<S> {
 }
 
 impl<S> Server<S> {
+    /// Where it is, and who it proves to be.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::of(self.address.clone(), server_of(&self.group))
+    }
+
     /// Ends it; what is left is its store.
     pub(crate) async fn end(self) -> Arc<S> {
         self.stop.send_replace(true);
@@ -280,7 +293,7 @@ impl Cuttable {
 }
 
 impl Connector for Cuttable {
-    fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
         async move {
             let inner = TcpConnector.connect(to).await?;
             let cut = Arc::clone(&self.cut);

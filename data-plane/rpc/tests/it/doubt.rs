@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_clock::task;
-use millstream_link::Role;
 use millstream_link::tls::TlsConnector;
+use millstream_link::{Endpoint, Role};
 use millstream_rpc::Options;
 use millstream_storage::memory::MemoryStore;
 use millstream_storage::{
@@ -17,7 +17,9 @@ use millstream_storage::{
 use millstream_stream::Kind;
 use millstream_types::{Millis, ShardUid};
 
-use crate::cluster::{Cuttable, POOL, World, entry_at, group, key_of, name, placed, scope};
+use crate::cluster::{
+    Cuttable, POOL, World, entry_at, group, key_of, name, placed, scope, server_of,
+};
 
 #[tokio::test]
 async fn a_gateway_goes_on_with_a_writer_in_its_next_life_elsewhere() {
@@ -60,7 +62,7 @@ async fn a_server_that_does_not_hold_the_group_refuses_and_nothing_is_done() {
     let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
     gateway.place(1, &servers).await;
     let mut wrong = placed(&servers);
-    wrong.insert(group(1), servers[0].address.clone());
+    wrong.insert(group(1), servers[0].endpoint());
     assert!(gateway.caller.place(POOL, (1, 2), &wrong));
     let entry = entry_at(key_of(1, 2), "a");
     let put = gateway
@@ -77,6 +79,34 @@ async fn a_server_that_does_not_hold_the_group_refuses_and_nothing_is_done() {
         .await;
     put.expect("durable");
     assert_eq!(gateway.payloads("s", 1).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_server_that_has_got_the_address_of_another_is_not_called() {
+    let world = World::new();
+    let servers = world.pool(2).await;
+    world.create(&servers, "s", 2).await;
+    let options = Options {
+        repeat_for: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let put = async || {
+        let entry = entry_at(key_of(0, 2), "a");
+        let streams = &gateway.streams;
+        streams.put_record(&scope(), &name("s"), entry, None).await
+    };
+    put().await.expect("its own server");
+    // The address is that of the group's server, and the pod that is meant is another.
+    let mut moved = placed(&servers);
+    let meant = server_of(&group(1));
+    moved.insert(group(0), Endpoint::of(servers[0].address.clone(), meant));
+    assert!(gateway.caller.place(POOL, (1, 2), &moved));
+    assert_eq!(put().await.expect_err("another").kind(), Kind::Internal);
+    let shard = servers[0].store.shards()[0];
+    let next = servers[0].store.status_now(shard).map(|status| status.next);
+    assert_eq!(next, Some(2), "nothing was sent");
 }
 
 #[tokio::test]
@@ -184,7 +214,7 @@ async fn an_append_whose_answer_is_lost_is_never_sent_again() {
     let servers = [world.serve(store, group(0), 1).await];
     world.create(&servers, "s", 1).await;
     let keys = world.keys(Role::Gateway, "gw-0");
-    let connector = TlsConnector::new(Arc::new(plain.clone()), keys, Role::Shard);
+    let connector = TlsConnector::new(Arc::new(plain.clone()), keys);
     let mut gateway = world.gateway(Options::default(), Arc::new(connector));
     gateway.place(1, &servers).await;
     let store = &servers[0].store;
@@ -214,7 +244,7 @@ async fn a_read_whose_answer_is_lost_is_asked_again() {
     world.create(&servers, "s", 1).await;
     let plain = Cuttable::new();
     let keys = world.keys(Role::Gateway, "gw-0");
-    let connector = TlsConnector::new(Arc::new(plain.clone()), keys, Role::Shard);
+    let connector = TlsConnector::new(Arc::new(plain.clone()), keys);
     let mut gateway = world.gateway(Options::default(), Arc::new(connector));
     gateway.place(1, &servers).await;
     let put = gateway

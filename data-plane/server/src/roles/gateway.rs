@@ -90,7 +90,7 @@ impl Replica {
     fn follow(membership: &Membership, shared: &Shared, key: &TokenKey, drain: &Drain) -> Self {
         let caller = Caller::new(
             Options::default(),
-            membership.connector(Role::Shard),
+            membership.connector(),
             Arc::clone(&shared.clock),
         );
         let streams = Streams::replica(
@@ -221,10 +221,7 @@ impl Told {
     fn take(&self, state: &GatewayDesired) -> BTreeSet<GroupId> {
         let mut groups = BTreeSet::new();
         for routes in &state.routes {
-            let placed = routes.groups.iter();
-            let placed = placed
-                .map(|(group, seat)| (group.clone(), seat.address.clone()))
-                .collect();
+            let placed = routes.endpoints();
             let version = (routes.version.term, routes.version.counter);
             if !self
                 .caller

@@ -14,9 +14,9 @@ use millstream_control::attach::{
 };
 use millstream_control::keeper::{FileStore, KeepError, Keeper};
 use millstream_control::{Address, DesiredState, Identity, ObservedState, Role};
-use millstream_link::Connector;
 use millstream_link::tcp::TcpConnector;
 use millstream_link::tls::{Keys, TlsConnector};
+use millstream_link::{Connector, Expected};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -73,6 +73,7 @@ impl Membership {
         let certify = CertifyOptions {
             identity: identity.clone(),
             operator: operator.clone(),
+            expected: operators_at(&operator, &member.namespace),
             resolver: Arc::new(TcpConnector),
             connector: Arc::new(TcpConnector),
             entropy: Arc::clone(&shared.entropy),
@@ -86,9 +87,10 @@ impl Membership {
         let (stop, stopped) = watch::channel(false);
         let certifying = task::spawn("certificate", certifier.run(stopped.clone()));
         let attach = AttachOptions {
+            expected: operators_at(&operator, &member.namespace),
             operator,
             resolver: Arc::new(TcpConnector),
-            connector: connector_to(&keys, Role::Operator),
+            connector: connector(&keys),
             entropy: Arc::clone(&shared.entropy),
         };
         let (observed, reports) = watch::channel(ObservedState::starting(identity));
@@ -108,9 +110,9 @@ impl Membership {
         &self.keys
     }
 
-    /// Opens connections to processes of a role.
-    pub(crate) fn connector(&self, role: Role) -> Arc<dyn Connector> {
-        connector_to(&self.keys, role)
+    /// Opens connections to other processes.
+    pub(crate) fn connector(&self) -> Arc<dyn Connector> {
+        connector(&self.keys)
     }
 
     /// What this process should do; none before the first.
@@ -143,10 +145,45 @@ impl Membership {
     }
 }
 
-fn connector_to(keys: &Keys, role: Role) -> Arc<dyn Connector> {
-    Arc::new(TlsConnector::new(
-        Arc::new(TcpConnector),
-        keys.clone(),
-        role,
-    ))
+fn connector(keys: &Keys) -> Arc<dyn Connector> {
+    Arc::new(TlsConnector::new(Arc::new(TcpConnector), keys.clone()))
+}
+
+/// Who may answer as the operator: any pod of the namespace in its Service's name,
+/// `<service>.<namespace>.svc...`. A name without one is looked up in our own namespace, and an IP
+/// address tells none: there it is ours, too.
+fn operators_at(address: &Address, ours: &str) -> Expected {
+    let host = address.host();
+    let named = match host.parse::<std::net::IpAddr>() {
+        Ok(_) => None,
+        Err(_) => host.split('.').nth(1),
+    };
+    Expected::AnyOf {
+        namespace: named.unwrap_or(ours).to_owned(),
+        role: Role::Operator,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_is_expected_in_the_namespace_of_its_service() {
+        for (address, namespace) in [
+            ("millstream-operator.millstream.svc:4570", "millstream"),
+            ("operator.system.svc.cluster.local:4570", "system"),
+            ("operator.system:4570", "system"),
+            ("operator:4570", "team-a"),
+            ("10.0.0.7:4570", "team-a"),
+            ("[fd00::7]:4570", "team-a"),
+        ] {
+            let expected = Expected::AnyOf {
+                namespace: namespace.to_owned(),
+                role: Role::Operator,
+            };
+            let at = address.parse().expect("an address");
+            assert_eq!(operators_at(&at, "team-a"), expected, "{address}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn run(
         Ok(membership) => {
             let caller = Caller::new(
                 Options::default(),
-                membership.connector(Role::Shard),
+                membership.connector(),
                 Arc::clone(&shared.clock),
             );
             let running = Running {
@@ -221,12 +221,8 @@ impl Running {
             return;
         }
         let pool = format!("{}/{}", state.group.namespace(), state.group.pool());
-        let peers = state.peers.iter();
-        let peers = peers
-            .map(|peer| (peer.group.clone(), peer.address.clone()))
-            .collect();
         let version = (state.placement.term, state.placement.counter);
-        if !self.caller.place(&pool, version, &peers) {
+        if !self.caller.place(&pool, version, &state.endpoints()) {
             tracing::warn!(%pool, "an older placement is not taken");
             return;
         }
