@@ -1,5 +1,7 @@
 //! What a server is and does, as it reports it: the whole of it, every time.
 
+use std::collections::BTreeMap;
+
 use millstream_link::Identity;
 use millstream_types::{Epoch, GroupId, Scope, StreamName, StreamUid};
 use serde::{Deserialize, Serialize};
@@ -78,6 +80,18 @@ pub struct Counters {
     pub disk_bytes: u64,
 }
 
+/// How far a group's catalogue has come: what a home has told of its streams up to there, or what a
+/// gateway has taken over. The later one is greater.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct CataloguePoint {
+    /// The life of the group's writer.
+    pub epoch: Epoch,
+    /// Changes of its streams in that life.
+    pub changes: u64,
+}
+
 /// What a server is and does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedState {
@@ -97,6 +111,14 @@ pub struct ObservedState {
     /// The streams at home in its group.
     #[serde(default)]
     pub streams: Vec<ObservedStream>,
+    /// A home: how far its catalogue has come. Whoever has taken it over up to there knows `streams`
+    /// as they are said here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<CataloguePoint>,
+    /// A gateway: how far it has taken over the catalogue of each group. One short entry for each
+    /// group, however many streams there are. Absent from a program that does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogues: Option<BTreeMap<GroupId, CataloguePoint>>,
     /// What went through it.
     #[serde(default)]
     pub counters: Counters,
@@ -113,6 +135,8 @@ impl ObservedState {
             epoch: Epoch(0),
             health: Health::default(),
             streams: Vec::new(),
+            catalogue: None,
+            catalogues: None,
             counters: Counters::default(),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use millstream_link::Identity;
 use millstream_types::{GroupId, Scope, StreamName, StreamUid};
 
+use crate::coordinator::sessions::Server;
 use crate::coordinator::{Coordinator, UNAVAILABLE_AFTER};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
 use crate::placement::{HOMES_MAX, PoolId};
@@ -58,6 +59,10 @@ pub struct StreamFacts {
     pub version: Option<Version>,
     /// Its open shards, as last reported.
     pub shard_count: Option<u32>,
+    /// Gateways at work that do not know it as it is yet: they do not serve it, or by its former
+    /// settings. A gateway that is away or not ready is not waited for: it says that it is ready
+    /// once it knows what there is.
+    pub gateways_behind: Vec<Identity>,
     /// Groups with shards of it that have been away for [`UNAVAILABLE_AFTER`].
     pub unavailable: Vec<GroupId>,
     /// What keeps it from being what is wanted, as its home says.
@@ -102,13 +107,19 @@ impl Coordinator {
     pub fn stream(&self, uid: StreamUid, now: Duration) -> StreamFacts {
         let held = self.pools.values().filter_map(|pool| pool.held());
         let home = held.map(|held| held.placement()).find_map(|p| p.home(uid));
-        let reported = home.as_ref().and_then(|home| self.report_of(home, uid));
+        let at_home = home.as_ref().and_then(|home| self.holder_of(home));
+        let reported = at_home.and_then(|server| server.stream(uid));
+        let since = at_home.and_then(|server| server.stream_since(uid));
         let mut groups: BTreeSet<GroupId> = home.iter().cloned().collect();
         groups.extend(reported.iter().flat_map(|stream| stream.groups.clone()));
         StreamFacts {
             phase: self.phase(uid, home.as_ref(), reported),
             version: reported.map(|stream| stream.version),
             shard_count: reported.map(|stream| stream.shard_count),
+            gateways_behind: match (&home, since) {
+                (Some(home), Some(since)) => self.servers.behind(home, since),
+                _ => Vec::new(),
+            },
             unavailable: groups
                 .into_iter()
                 .filter(|group| self.is_unavailable(group, now))
@@ -212,18 +223,14 @@ impl Coordinator {
         seat.identity(&id)
     }
 
-    fn report_of(&self, home: &GroupId, uid: StreamUid) -> Option<&ObservedStream> {
-        let server = self.server_of(home)?;
-        let observed = self.servers.get(&server)?.observed.as_ref()?;
-        observed.streams.iter().find(|stream| stream.uid == uid)
+    /// The server that should hold a group, as far as it is known.
+    fn holder_of(&self, group: &GroupId) -> Option<&Server> {
+        self.servers.get(&self.server_of(group)?)
     }
 
     /// Whether the group's server has not done its work for a while.
     fn is_unavailable(&self, group: &GroupId, now: Duration) -> bool {
-        let entry = self
-            .server_of(group)
-            .and_then(|server| self.servers.get(&server));
-        let away_since = match entry {
+        let away_since = match self.holder_of(group) {
             None => Some(self.started),
             Some(server) => server.away_since,
         };

@@ -99,12 +99,9 @@ impl Coordinator {
 
     /// Whether any server reports something of the stream.
     pub(super) fn is_reported(&self, stream: StreamUid) -> bool {
-        self.servers.iter().any(|(_, server)| {
-            server.observed.iter().any(|state| {
-                let is_left = |s: &ObservedStream| s.uid == stream && s.phase != StreamPhase::Gone;
-                state.streams.iter().any(is_left)
-            })
-        })
+        let is_left = |s: &ObservedStream| s.phase != StreamPhase::Gone;
+        let mut servers = self.servers.iter();
+        servers.any(|(_, server)| server.stream(stream).is_some_and(is_left))
     }
 }
 

@@ -1,4 +1,7 @@
 //! The servers that are attached, what they report, and what they were told.
+//!
+//! Of a home the streams are kept by id, each with the point of its catalogue from which on a
+//! gateway knows the stream as it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,8 +9,10 @@ use std::time::Duration;
 
 use millstream_link::{Identity, Role};
 
+use millstream_types::{GroupId, StreamUid};
+
 use crate::desired::DesiredState;
-use crate::observed::ObservedState;
+use crate::observed::{CataloguePoint, ObservedState, ObservedStream};
 use crate::version::PlacementVersion;
 
 /// One server, attached or not.
@@ -17,6 +22,8 @@ pub(super) struct Server {
     pub(super) session: Option<u64>,
     /// The last report of any session.
     pub(super) observed: Option<Arc<ObservedState>>,
+    /// The streams of that report.
+    streams: BTreeMap<StreamUid, Row>,
     /// Whether it has reported in this session: before that it is told nothing.
     pub(super) reported: bool,
     /// What it was told last, in any session.
@@ -29,7 +36,50 @@ pub(super) struct Server {
     pub(super) away_since: Option<Duration>,
 }
 
+/// A stream in a home's last report.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// Its place in the report.
+    place: usize,
+    /// Whoever has taken the home's catalogue over up to here knows the stream as it is. None where
+    /// the home does not say how far its catalogue is.
+    since: Option<CataloguePoint>,
+}
+
 impl Server {
+    /// A stream in its last report.
+    pub(super) fn stream(&self, uid: StreamUid) -> Option<&ObservedStream> {
+        let row = self.streams.get(&uid)?;
+        self.observed.as_ref()?.streams.get(row.place)
+    }
+
+    /// From where on in this home's catalogue the stream is as it is.
+    pub(super) fn stream_since(&self, uid: StreamUid) -> Option<CataloguePoint> {
+        self.streams.get(&uid)?.since
+    }
+
+    /// Whether this is a gateway at work that has not followed the group's catalogue up to `point`.
+    pub(super) fn is_behind(&self, group: &GroupId, point: CataloguePoint) -> bool {
+        let catalogues = self.observed.as_ref().and_then(|s| s.catalogues.as_ref());
+        // One that says nothing of catalogues is of an earlier release: it cannot be waited for.
+        let is_behind = catalogues.is_some_and(|all| all.get(group).is_none_or(|at| *at < point));
+        self.is_up() && is_behind
+    }
+
+    /// Takes a report over. A stream that gateways see as before keeps its point.
+    fn take(&mut self, state: &Arc<ObservedState>) {
+        let rows = state.streams.iter().enumerate().map(|(place, stream)| {
+            let same = self.stream(stream.uid).is_some_and(|b| looks_as(b, stream));
+            let since = match self.streams.get(&stream.uid) {
+                Some(before) if same => before.since,
+                Some(_) | None => state.catalogue,
+            };
+            (stream.uid, Row { place, since })
+        });
+        self.streams = rows.collect();
+        self.observed = Some(Arc::clone(state));
+    }
+
     fn is_up(&self) -> bool {
         let ready = |state: &Arc<ObservedState>| state.health.ready;
         self.session.is_some() && self.reported && self.observed.as_ref().is_some_and(ready)
@@ -42,6 +92,14 @@ impl Server {
             self.away_since = Some(now);
         }
     }
+}
+
+/// Whether two reports of a stream are one to a gateway.
+fn looks_as(before: &ObservedStream, after: &ObservedStream) -> bool {
+    before.phase == after.phase
+        && before.version == after.version
+        && before.shard_count == after.shard_count
+        && before.groups == after.groups
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +118,15 @@ impl Servers {
         self.0.iter_mut()
     }
 
+    /// The gateways at work that have not followed the group's catalogue up to `point`.
+    pub(super) fn behind(&self, group: &GroupId, point: CataloguePoint) -> Vec<Identity> {
+        let gateways = self.0.iter().filter(|(id, _)| id.role() == Role::Gateway);
+        gateways
+            .filter(|(_, server)| server.is_behind(group, point))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
     pub(super) fn gateways(&self) -> u32 {
         let attached =
             |(id, server): &(&Identity, &Server)| id.role() == Role::Gateway && server.reported;
@@ -71,6 +138,7 @@ impl Servers {
         let entry = self.0.entry(server).or_insert(Server {
             session: None,
             observed: None,
+            streams: BTreeMap::new(),
             reported: false,
             told: None,
             look_again: true,
@@ -121,7 +189,7 @@ impl Servers {
             return false;
         }
         let first = !entry.reported;
-        entry.observed = Some(Arc::clone(state));
+        entry.take(state);
         entry.reported = true;
         entry.note_health(now);
         if first && state.server.role() == Role::Gateway {

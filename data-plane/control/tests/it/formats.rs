@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use millstream_control::{
-    Access, AccessKey, Counters, DesiredState, GatewayDesired, Health, Home, HomedStream, Keeper,
-    MemoryStore, ObservedState, ObservedStream, Peer, Placement, PlacementVersion, Routes, Seat,
-    Secret, ShardDesired, StateStore as _, StreamPhase, StreamSpec, Version, Wanted,
+    Access, AccessKey, CataloguePoint, Counters, DesiredState, GatewayDesired, Health, Home,
+    HomedStream, Keeper, MemoryStore, ObservedState, ObservedStream, Peer, Placement,
+    PlacementVersion, Routes, Seat, Secret, ShardDesired, StateStore as _, StreamPhase, StreamSpec,
+    Version, Wanted,
 };
 use millstream_link::Role;
 use millstream_types::{Epoch, Scope, StreamUid};
@@ -126,6 +127,11 @@ fn observed() -> ObservedState {
             groups: vec![group],
             message: None,
         }],
+        catalogue: Some(CataloguePoint {
+            epoch: Epoch(5),
+            changes: 12,
+        }),
+        catalogues: None,
         counters: Counters {
             records_in: 10,
             bytes_in: 1000,
@@ -173,6 +179,26 @@ fn a_report_is_written_and_read_as_in_the_golden_file() {
 }
 
 #[test]
+fn a_gateway_says_how_far_it_has_followed_each_group_in_few_bytes() {
+    let group = placement().pool.group(1);
+    let point = CataloguePoint {
+        epoch: Epoch(5),
+        changes: 12,
+    };
+    let mut state = ObservedState::starting(identity(Role::Gateway, "gateway-x"));
+    state.catalogues = Some(BTreeMap::from([(group, point)]));
+    let written = serde_json::to_value(&state).expect("JSON");
+    let catalogues = r#"{"team-a/default/1":{"epoch":5,"changes":12}}"#;
+    assert_eq!(written["catalogues"].to_string().len(), catalogues.len());
+    assert_eq!(
+        written["catalogues"],
+        serde_json::from_str::<Value>(catalogues).expect("JSON")
+    );
+    let read: ObservedState = serde_json::from_value(written).expect("a report");
+    assert_eq!(read, state);
+}
+
+#[test]
 fn what_a_later_program_adds_is_ignored() {
     let state = serde_json::to_value(shard()).expect("JSON");
     let read: DesiredState = serde_json::from_value(with_more(state)).expect("a state");
@@ -192,6 +218,7 @@ fn what_an_earlier_program_leaves_out_is_absent() {
         (read.desired, read.group, read.epoch),
         (None, None, Epoch(0))
     );
+    assert_eq!((read.catalogue, read.catalogues), (None, None));
 }
 
 /// The value with a field more in each object, but for the maps of a user's own keys.

@@ -1,0 +1,74 @@
+//! The life of a stream: made, deleted, retained, taken back.
+
+use super::*;
+
+#[test]
+fn deletion_is_over_when_its_home_says_so_and_that_is_written_down() {
+    let mut leader = settled();
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Active)]));
+    assert_eq!(leader.phase(1), Phase::Active);
+
+    let mut gone = stream(1, "a/p");
+    gone.delete = true;
+    leader.feed(Input::Streams(vec![gone]));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!(told.streams[0].wanted, Wanted::Delete);
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Deleting)]));
+    assert_eq!(leader.phase(1), Phase::Deleting);
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Gone)]));
+    assert_eq!(leader.phase(1), Phase::Gone);
+    assert_eq!(leader.homes("a/p"), []);
+}
+
+#[test]
+fn a_stream_that_was_made_is_known_to_be_made_by_every_later_leader() {
+    let mut before = settled();
+    before.feed(Input::Streams(vec![stream(1, "a/p")]));
+    let told = before.told(&server("a/p", 0)).expect("told");
+    assert!(!told.streams[0].made);
+    before.observe(0, report("a/p", 0, &[(1, StreamPhase::Active)]));
+    let told = before.told(&server("a/p", 0)).expect("told again");
+    assert!(told.streams[0].made);
+
+    let text = before.persisted.last().expect("persisted").to_json();
+    let found = Placement::from_json(&text.expect("it fits")).expect("ours");
+    let mut leader = Leader::new(2, vec![found]);
+    leader.feed(Input::Pools(vec![pool("a/p", 3)]));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.attach(0, report("a/p", 0, &[]));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert!(told.streams[0].made, "its volume is new");
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Lost)]));
+    assert_eq!(leader.phase(1), Phase::Lost);
+    assert_eq!(leader.homes("a/p").len(), 1, "a home never moves");
+}
+
+#[test]
+fn a_stream_nobody_wants_is_retained_and_can_be_taken_back() {
+    let mut leader = settled();
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.feed(Input::Streams(Vec::new()));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!(told.streams[0].wanted, Wanted::Retain);
+    assert_eq!(leader.coordinator.orphans().len(), 1);
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!(told.streams[0].wanted, Wanted::Serve);
+    assert_eq!(leader.coordinator.orphans(), []);
+}
+
+#[test]
+fn nobody_is_told_to_retain_before_the_streams_are_known() {
+    let mut before = settled();
+    before.feed(Input::Streams(vec![stream(1, "a/p")]));
+    let found = before.persisted.last().cloned();
+    let mut leader = Leader::new(2, found.into_iter().collect());
+    leader.feed(Input::Pools(vec![pool("a/p", 3)]));
+    leader.attach(1, report("a/p", 0, &[(1, StreamPhase::Active)]));
+    assert_eq!(leader.sent, []);
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!(told.streams[0].wanted, Wanted::Serve);
+    assert_eq!(told.version.term, 2);
+}

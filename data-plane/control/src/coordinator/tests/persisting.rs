@@ -1,0 +1,117 @@
+//! What is written down before it is said, under which version, and by whom.
+
+use super::*;
+
+#[test]
+fn nothing_is_told_before_its_placement_is_persisted() {
+    let mut leader = settled();
+    leader.sent.clear();
+    let effects = leader
+        .coordinator
+        .handle(leader.now, Input::Streams(vec![stream(1, "a/p")]));
+    let [Effect::PersistPlacement(placement)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(leader.phase(1), Phase::Waiting(Wait::Persisting));
+    // another version, an old answer: not this one
+    for version in [
+        PlacementVersion::new(placement.version.term, placement.version.counter - 1),
+        PlacementVersion::new(placement.version.term, placement.version.counter + 1),
+    ] {
+        let input = Input::PlacementPersisted {
+            pool: placement.pool.clone(),
+            version,
+        };
+        assert_eq!(leader.coordinator.handle(leader.now, input), []);
+    }
+    leader.feed(Input::PlacementPersisted {
+        pool: placement.pool.clone(),
+        version: placement.version,
+    });
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!((told.placement, told.streams.len()), (placement.version, 1));
+}
+
+#[test]
+fn a_placement_that_was_not_written_is_tried_again_later_under_a_new_version() {
+    let mut leader = settled();
+    let effects = leader
+        .coordinator
+        .handle(leader.now, Input::Streams(vec![stream(1, "a/p")]));
+    let [Effect::PersistPlacement(first)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    let failed = Input::PersistFailed {
+        pool: first.pool.clone(),
+        version: first.version,
+    };
+    assert_eq!(leader.coordinator.handle(leader.now, failed), []);
+    assert_eq!(leader.coordinator.handle(leader.now, Input::Tick), []);
+    let effects = leader
+        .coordinator
+        .handle(leader.now + PERSIST_RETRY, Input::Tick);
+    let [Effect::PersistPlacement(second)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert!(second.version > first.version);
+    assert_eq!(second.homes, first.homes);
+}
+
+#[test]
+fn a_placement_reads_back_and_contradictions_are_refused() {
+    let mut leader = settled();
+    leader.feed(Input::Streams(vec![stream(1, "a/p"), stream(2, "a/p")]));
+    let placement = leader.persisted.last().expect("persisted");
+    let text = placement.to_json().expect("it fits");
+    assert_eq!(Placement::from_json(&text).expect("ours"), *placement);
+    let later = text.replacen("\"format\":1", "\"format\":2", 1);
+    assert!(Placement::from_json(&later).is_err());
+    let mut broken = placement.clone();
+    let home = Home {
+        group: 9,
+        scope: scope(),
+        name: "x".parse().expect("a name"),
+        made: false,
+    };
+    broken.homes.insert(StreamUid(3), home);
+    let text = broken.to_json().expect("it fits");
+    assert!(Placement::from_json(&text).is_err());
+}
+
+#[test]
+fn a_leader_steps_down_when_a_server_has_heard_a_later_one() {
+    let mut leader = settled();
+    let later = PlacementVersion::new(2, 1);
+    let mut state = report("a/p", 0, &[]);
+    state.desired = Some(later);
+    leader.observe(0, state);
+    assert_eq!(leader.down, Some(later));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    assert_eq!(leader.homes("a/p"), [], "it does nothing any more");
+}
+
+#[test]
+fn a_leader_that_restarts_in_its_term_numbers_on() {
+    let mut leader = Leader::new(1, Vec::new());
+    leader.feed(Input::Pools(vec![pool("a/p", 1)]));
+    leader.feed(Input::Streams(Vec::new()));
+    let mut state = report("a/p", 0, &[]);
+    // told by the earlier life, and never persisted
+    state.desired = Some(PlacementVersion::new(1, 40));
+    leader.attach(1, state);
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert!(
+        told.version > PlacementVersion::new(1, 40),
+        "{}",
+        told.version
+    );
+}
+
+#[test]
+fn a_deleted_lease_does_not_turn_the_term_back() {
+    let mut placement = Placement::empty(pool_id("a/p"));
+    placement.version = PlacementVersion::new(7, 3);
+    let mut leader = Leader::new(0, vec![placement]);
+    leader.feed(Input::Pools(vec![pool("a/p", 1)]));
+    assert_eq!(leader.persisted[0].version, PlacementVersion::new(7, 4));
+}
