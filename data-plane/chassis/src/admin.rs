@@ -1,6 +1,9 @@
 //! The admin port: `/healthz`, `/readyz` and `/metrics` over HTTP/1.1.
 //!
-//! It answers while the API port is still closed or already draining, and never waits for it.
+//! It answers while the API port is still closed or already draining, and never waits for it. The
+//! probes have no content and are for anybody; [`guard`] decides about the metrics.
+
+pub mod guard;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -9,6 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -20,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use guard::Guard;
 
 /// Most admin connections at once; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -69,8 +74,8 @@ impl Readiness {
     }
 }
 
-/// Serves the admin port until the process ends.
-pub async fn serve(listener: TcpListener, readiness: Readiness) {
+/// Serves the admin port until the process ends; `guard` says who may see the metrics.
+pub async fn serve(listener: TcpListener, readiness: Readiness, guard: Guard) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -84,10 +89,10 @@ pub async fn serve(listener: TcpListener, readiness: Readiness) {
                 continue;
             },
         };
-        let readiness = readiness.clone();
+        let (readiness, guard) = (readiness.clone(), guard.clone());
         // The task ends by itself, at the latest after the connection's longest life.
         drop(task::spawn("admin-connection", async move {
-            let served = task::timeout(CONNECTION_LIFE, connection(stream, peer, readiness));
+            let served = task::timeout(CONNECTION_LIFE, connection(stream, peer, readiness, guard));
             if served.await.is_err() {
                 tracing::debug!(%peer, "an admin connection was open for too long");
             }
@@ -96,10 +101,13 @@ pub async fn serve(listener: TcpListener, readiness: Readiness) {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness) {
-    let service = service_fn(move |request| {
-        let response = answer(&request, &readiness, peer);
-        async move { Ok::<_, Infallible>(response) }
+async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness, guard: Guard) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (readiness, guard) = (readiness.clone(), guard.clone());
+        async move {
+            let (head, _) = request.into_parts();
+            Ok::<_, Infallible>(answer(&head, &readiness, peer, &guard).await)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -111,30 +119,39 @@ async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness) {
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
+async fn answer(
+    head: &Parts,
     readiness: &Readiness,
     peer: SocketAddr,
+    guard: &Guard,
 ) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    if head.method != Method::GET && head.method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
     }
-    match request.uri().path() {
+    match head.uri.path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if readiness.is_ready() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-        // They say much about what goes on; beyond loopback nobody has shown who they are.
-        "/metrics" if !peer.ip().to_canonical().is_loopback() => text(
-            StatusCode::FORBIDDEN,
-            "the metrics are shown on loopback only\n",
-        ),
-        "/metrics" => {
+        // They say much about what goes on.
+        "/metrics" if guard.admits(peer.ip(), &head.headers).await => {
             let mut response = text(StatusCode::OK, readiness.metrics.text());
             let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(form));
             response
         },
+        "/metrics" if guard.asks() => {
+            let mut response = text(StatusCode::UNAUTHORIZED, "send the bearer token\n");
+            let scheme = header::HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+            response
+        },
+        "/metrics" => text(
+            StatusCode::FORBIDDEN,
+            "without --metrics-token-file the metrics are shown on loopback only\n",
+        ),
         _ => text(
             StatusCode::NOT_FOUND,
             "there are /healthz, /readyz and /metrics\n",
@@ -156,37 +173,68 @@ mod tests {
 
     use super::*;
 
-    async fn get(address: SocketAddr, path: &str) -> String {
+    const TOKEN: &str = "0123456789abcdef";
+
+    async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connected");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("answered");
         answer
     }
 
+    async fn served(readiness: &Readiness, guard: Guard) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        drop(task::spawn(
+            "admin",
+            serve(listener, readiness.clone(), guard),
+        ));
+        address
+    }
+
     #[tokio::test]
     async fn readyz_follows_the_phase_and_healthz_does_not() {
         let readiness = Readiness::new(Metrics::new());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let server = task::spawn("admin", serve(listener, readiness.clone()));
+        let address = served(&readiness, Guard::new(None)).await;
         for (phase, ready) in [
             (Phase::Starting, "503"),
             (Phase::Ready, "200"),
             (Phase::Draining, "503"),
         ] {
             readiness.set(phase);
-            let answer = get(address, "/readyz").await;
+            let answer = get(address, "/readyz", "").await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {ready}")), "{answer}");
-            assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+            let alive = get(address, "/healthz", "").await;
+            assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
         }
-        assert!(
-            get(address, "/metrics")
-                .await
-                .contains("millstream_ready 0\n")
-        );
-        assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
-        server.abort();
+        let metrics = get(address, "/metrics", "").await;
+        assert!(metrics.contains("millstream_ready 0\n"), "{metrics}");
+        let nothing = get(address, "/nothing", "").await;
+        assert!(nothing.starts_with("HTTP/1.1 404"), "{nothing}");
+    }
+
+    #[tokio::test]
+    async fn metrics_ask_for_the_token_and_probes_do_not() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), TOKEN).expect("written");
+        let readiness = Readiness::new(Metrics::new());
+        readiness.set(Phase::Ready);
+        let address = served(&readiness, Guard::new(Some(file.path().to_owned()))).await;
+        for probe in ["/healthz", "/readyz"] {
+            let answer = get(address, probe, "").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        for wrong in ["", "authorization: Bearer 0123456789abcdeF\r\n"] {
+            let answer = get(address, "/metrics", wrong).await;
+            assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+            assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+            assert!(!answer.contains("millstream_"), "{answer}");
+        }
+        let right = format!("authorization: Bearer {TOKEN}\r\n");
+        let answer = get(address, "/metrics", &right).await;
+        assert!(answer.contains("millstream_ready 1\n"), "{answer}");
     }
 }

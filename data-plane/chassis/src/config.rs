@@ -50,8 +50,11 @@ pub struct Config {
     pub tls: Option<TlsPort>,
     /// How callers are known.
     pub auth: AuthMode,
-    /// Address of the admin port; on loopback unless the process is one of many.
+    /// Address of the admin port; on loopback unless the process is one of many, or the metrics
+    /// ask for a token.
     pub admin_listen: SocketAddr,
+    /// File with the token that `/metrics` asks for; without it they are shown on loopback alone.
+    pub metrics_token_file: Option<PathBuf>,
     /// File or folder of manifests.
     pub manifests: Option<PathBuf>,
     /// File of keys; there is one where signatures are verified. Nothing reads it otherwise.
@@ -87,6 +90,7 @@ impl Config {
         let sources = Sources::read(flags, env)?;
         let auth = sources.required("auth")?.parse_with(front::auth)?;
         let role = roles::role(&sources, auth, env)?;
+        let metrics_token_file = optional_path(&sources, "metrics-token-file")?;
         let config = Self {
             data_dir: sources.required("data-dir")?.parse_with(path)?,
             listen: front::listen(sources.required("listen")?, auth)?,
@@ -94,7 +98,8 @@ impl Config {
             auth,
             admin_listen: sources
                 .required("admin-listen")?
-                .parse_with(|text| admin(text, &role))?,
+                .parse_with(|text| admin(text, &role, metrics_token_file.is_some()))?,
+            metrics_token_file,
             manifests: optional_path(&sources, "f")?,
             credentials: front::credentials(&sources, auth, &role)?,
             region: sources.required("region")?.parse_with(name)?,
@@ -184,14 +189,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Kubernetes asks from outside whether a pod lives; the metrics are shown on loopback alone.
-fn admin(text: &str, role: &Role) -> Result<SocketAddr, String> {
+/// Beyond loopback there are probes of Kubernetes, which show nothing, and metrics for a token.
+fn admin(text: &str, role: &Role, has_token: bool) -> Result<SocketAddr, String> {
     let address = address(text)?;
-    if address.ip().is_loopback() || role.is_member() {
+    if address.ip().is_loopback() || role.is_member() || has_token {
         return Ok(address);
     }
     Err(
-        "it is beyond loopback, where there is nobody to ask for it without --role; use \
+        "it is beyond loopback, where /metrics asks for a token; set --metrics-token-file, or use \
          127.0.0.1 or [::1]"
             .to_owned(),
     )

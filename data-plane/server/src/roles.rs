@@ -12,6 +12,7 @@ pub mod shard;
 use std::future::Future;
 use std::sync::Arc;
 
+use millstream_chassis::admin::guard::Guard;
 use millstream_chassis::admin::{self, Readiness};
 use millstream_chassis::config::Role;
 use millstream_chassis::{Config, Metrics};
@@ -34,7 +35,9 @@ pub async fn run(config: Config, told: impl Future<Output = ()> + Send) -> Resul
     };
     let (admin_addr, listener) = bind("admin-listen", config.admin_listen).await?;
     tracing::info!(%admin_addr, "the admin port answers");
-    let admin = task::spawn("admin", admin::serve(listener, shared.readiness.clone()));
+    let guard = Guard::new(config.metrics_token_file.clone());
+    let serving = admin::serve(listener, shared.readiness.clone(), guard);
+    let admin = task::spawn("admin", serving);
     let told = std::pin::pin!(told);
     let ended = match config.role.clone() {
         Role::Shard(role) => Box::pin(shard::run(config, role, shared, told)).await,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use millstream_chassis::admin::guard::Guard;
 use millstream_chassis::admin::{self, Phase, Readiness};
 use millstream_chassis::drain::drain;
 use millstream_chassis::{Config, DrainSignal, Metrics};
@@ -72,7 +73,8 @@ pub async fn start(config: Config) -> Result<Running, Failure> {
     };
     let admin = bind("admin-listen", config.admin_listen).await;
     let admin = admin.map(|(addr, listener)| {
-        let serving = admin::serve(listener, shared.readiness.clone());
+        let guard = Guard::new(config.metrics_token_file.clone());
+        let serving = admin::serve(listener, shared.readiness.clone(), guard);
         (addr, task::spawn("admin", serving))
     });
     let api = bind_api(&config).await;

@@ -28,7 +28,7 @@ impl Setting {
 }
 
 /// Every setting of `millstream server`. `f` is the short flag `-f`.
-pub const SETTINGS: [Setting; 28] = [
+pub const SETTINGS: [Setting; 29] = [
     setting(
         "config",
         "FILE",
@@ -57,7 +57,15 @@ pub const SETTINGS: [Setting; 28] = [
         "admin-listen",
         "HOST:PORT",
         Some("127.0.0.1:4568"),
-        "address of /healthz, /readyz and /metrics",
+        "address of /healthz, /readyz and /metrics; beyond loopback with --metrics-token-file or \
+         --role only",
+    ),
+    setting(
+        "metrics-token-file",
+        "FILE",
+        None,
+        "file with the bearer token that /metrics asks for, from anywhere; read at each request; \
+         without it the metrics are shown on loopback only",
     ),
     setting(
         "f",

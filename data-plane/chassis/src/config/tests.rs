@@ -69,6 +69,7 @@ fn every_setting_can_come_from_every_source() {
         ("data-dir", "/d"),
         ("listen", "127.0.0.1:1"),
         ("admin-listen", "[::1]:2"),
+        ("metrics-token-file", "/metrics-token"),
         ("f", "/manifests"),
         ("auth", "verify"),
         ("credentials", "/c"),
@@ -173,9 +174,14 @@ fn nothing_listens_beyond_loopback_unverified() {
             assert!(text.contains("no address"), "{text}");
         }
     }
-    // The admin port shows its metrics to whoever comes.
+    // Signatures are no token for the metrics.
     let admin = [&[("admin-listen", "0.0.0.0:1")], verified].concat();
-    assert!(problem(&admin, &[], None).contains("beyond loopback"));
+    let text = problem(&admin, &[], None);
+    assert!(text.contains("beyond loopback"), "{text}");
+    assert!(text.contains("set --metrics-token-file"), "{text}");
+    let admin = [&admin[..], &[("metrics-token-file", "/t")]].concat();
+    let config = load(&admin, &[], None).expect("they ask for a token");
+    assert_eq!(config.admin_listen.to_string(), "0.0.0.0:1");
     let config = load(&[("listen", "localhost:0")], &[], None).expect("localhost is loopback");
     assert_eq!(config.listen.to_string(), "127.0.0.1:0");
 }
