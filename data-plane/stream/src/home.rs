@@ -5,7 +5,7 @@
 //! the same change), then the shards on every other group, then `ACTIVE`. Removal goes the same
 //! way: `DELETING`, every other group, then row and own shards in one change. Each step can be
 //! done twice; after a crash at any point the rows say where to go on. [`next_step`] decides,
-//! [`Home`] does.
+//! [`Home`] does. A home that has lost its rows: [`sweep`](crate::sweep).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -206,6 +206,7 @@ impl<S: ShardStore> Streams<S> {
             };
             let changes = rows::delete_changes(&stream);
             streams.inner.store.apply(changes).await?;
+            streams.note_removed(uid);
             streams.inner.remove(&stream);
             tracing::info!(stream = %stream.name, %uid, "the stream is removed");
             Ok(())
@@ -299,6 +300,14 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
         let mut away = BTreeSet::new();
         for uid in there {
             if !Box::pin(self.take(uid, &mut away)).await {
+                pass.waiting += 1;
+            }
+        }
+        for (uid, group) in self.streams.to_sweep() {
+            let asked = self.peers.drop_shards(&group, uid);
+            if ask(&group, asked, &mut away, &mut BTreeSet::new()).await {
+                self.streams.note_swept(uid, &group);
+            } else {
                 pass.waiting += 1;
             }
         }

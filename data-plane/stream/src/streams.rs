@@ -13,6 +13,7 @@ use crate::guests::{self, Book};
 use crate::registry::Registry;
 use crate::replica::Replica;
 use crate::stream::{Status, Stream};
+use crate::sweep::Sweeps;
 use crate::token::{Sealer, TokenKey};
 
 /// What an administrator can set.
@@ -55,6 +56,8 @@ pub(crate) struct Inner<S> {
     pub(crate) feed: Feed,
     /// Shards here that are of streams of other groups. Held for a moment only.
     pub(crate) guests: RwLock<Book>,
+    /// What streams without rows may still have in other groups. Held for a moment only.
+    pub(crate) sweeps: Mutex<Sweeps>,
     /// Where the registry of a replica comes from.
     pub(crate) replica: Mutex<Replica>,
     /// Held while a stream is created, changed or deleted: one at a time.
@@ -121,6 +124,7 @@ impl<S: ShardLog> Streams<S> {
                 registry: RwLock::new(registry),
                 feed: Feed::default(),
                 guests: RwLock::default(),
+                sweeps: Mutex::default(),
                 replica: Mutex::default(),
                 lifecycle: tokio::sync::Mutex::new(()),
             }),

@@ -408,6 +408,61 @@ async fn removal_has_one_outcome_wherever_the_process_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_lost_home_had_elsewhere_goes_when_its_stream_is_to_be_deleted() {
+    let mut world = World::new(3);
+    let mut life = world.created(5).await;
+    let begun = life
+        .bed
+        .streams
+        .begin_create(StreamUid(2), &scope(), new_stream("kept", 3), spread(3))
+        .await;
+    begun.expect("begun");
+    assert_eq!(life.home.pass().await.waiting, 0);
+    let kept = 2;
+    assert_eq!(world.pool.shards(), 3 + kept);
+    world.disk = MemoryStore::new(world.clock.clone());
+
+    // A home that only came up without its rows removes nothing.
+    let mut next = world.sound();
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert_eq!(world.pool.shards(), 3 + kept);
+    // Told that the records are to go, it waits for who is away, and forgets nobody by an end.
+    let elsewhere = || BTreeSet::from([group(0), group(2)]);
+    world.pool.away.lock().insert(group(0));
+    next.bed.streams.begin_sweep(UID, elsewhere());
+    assert_eq!(next.home.pass().await.waiting, 1);
+    assert!(!next.bed.streams.is_swept(UID));
+    world.pool.away.lock().clear();
+    let mut next = world.sound();
+    next.bed.streams.begin_sweep(UID, elsewhere());
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert!(next.bed.streams.is_swept(UID));
+    assert_eq!(world.pool.shards(), kept);
+    for bed in world.pool.beds.values() {
+        let reopened = bed.reopened();
+        let hosted: Vec<StreamUid> = reopened.streams.hosted().iter().map(|g| g.stream).collect();
+        assert_eq!(hosted, [StreamUid(2)], "and it lasts");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_its_home_has_is_never_swept() {
+    let world = World::new(3);
+    let mut life = world.created(3).await;
+    life.bed.streams.begin_sweep(UID, BTreeSet::from([group(2)]));
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(world.pool.shards(), 2);
+    life.bed.streams.begin_delete(UID).await.expect("begun");
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert!(
+        life.bed.streams.is_swept(UID),
+        "its rows had every group asked"
+    );
+    life.bed.streams.forget_swept(|_| false);
+    assert!(!life.bed.streams.is_swept(UID));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_comes_after_the_removal_makes_nothing() {
     let world = World::new(3);
     let mut life = world.created(3).await;

@@ -34,6 +34,7 @@ impl Homes {
         self.wanted = wanted.map(|stream| (stream.uid, stream.clone())).collect();
         self.followed.retain(|uid, _| self.wanted.contains_key(uid));
         self.problems.clear();
+        streams.forget_swept(|uid| self.wanted.contains_key(&uid));
         let groups: BTreeSet<GroupId> = state.peers.iter().map(|p| p.group.clone()).collect();
         for stream in &state.streams {
             let spread = Spread {
@@ -45,6 +46,12 @@ impl Homes {
                 Wanted::Retain => {
                     let retained = streams.retain(stream.uid).await;
                     retained.map_err(|error| error.to_string())
+                },
+                Wanted::Delete if stream.made && streams.by_uid(stream.uid).is_none() => {
+                    // Removed, or lost: what it had elsewhere goes too, before it is called gone.
+                    let elsewhere = groups.iter().filter(|group| **group != state.group);
+                    streams.begin_sweep(stream.uid, elsewhere.cloned().collect());
+                    Ok(())
                 },
                 Wanted::Delete => {
                     let deleted = streams.begin_delete(stream.uid).await;
@@ -102,6 +109,9 @@ impl Homes {
             let problem = self.problems.get(&wanted.uid);
             let phase = match wanted.wanted {
                 _ if !absent => continue,
+                Wanted::Delete if wanted.made && !streams.is_swept(wanted.uid) => {
+                    StreamPhase::Deleting
+                },
                 Wanted::Delete => StreamPhase::Gone,
                 Wanted::Serve if wanted.made => StreamPhase::Lost,
                 // Not made, and this is why.

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use millstream_clock::{Clock, SystemClock, SystemEntropy};
-use millstream_control::PlacementVersion;
+use millstream_control::{Identity, Peer, PlacementVersion, Role};
 use millstream_storage::memory::MemoryStore;
-use millstream_stream::{Options, TokenKey};
+use millstream_stream::{Guests, Home, Options, PeerError, PeerGroups, TokenKey};
 use millstream_types::Scope;
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -39,6 +40,21 @@ fn desired(wanted: Wanted, made: bool) -> ShardDesired {
     }
 }
 
+/// What other groups were asked to remove.
+#[derive(Default)]
+struct Asked(Mutex<Vec<(GroupId, StreamUid)>>);
+
+impl PeerGroups for Asked {
+    async fn open_shards(&self, _: &GroupId, _: Guests) -> Result<(), PeerError> {
+        Err(PeerError("nothing is to be made".to_owned()))
+    }
+
+    async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
+        self.0.lock().push((group.clone(), stream));
+        Ok(())
+    }
+}
+
 async fn phases(streams: &Streams<MemoryStore>, desired: &ShardDesired) -> Vec<StreamPhase> {
     let mut homes = Homes::default();
     homes.bring_about(streams, desired).await;
@@ -54,6 +70,28 @@ async fn a_stream_that_was_made_is_not_made_again_on_an_empty_volume() {
     assert!(streams.everything().is_empty());
     let given_up = phases(&streams, &desired(Wanted::Delete, true)).await;
     assert_eq!(given_up, [StreamPhase::Gone]);
+}
+
+#[tokio::test]
+async fn a_lost_stream_is_gone_only_after_every_other_group_was_asked() {
+    let streams = streams();
+    let mut desired = desired(Wanted::Delete, true);
+    let peer = |ordinal: u32| Peer {
+        group: GroupId::new("team", "default", ordinal).expect("a group"),
+        server: Identity::new("team", Role::Shard, &format!("pod-{ordinal}")).expect("a server"),
+        address: "pod:4569".parse().expect("an address"),
+    };
+    desired.peers = vec![peer(0), peer(1)];
+    let unasked = phases(&streams, &desired).await;
+    assert_eq!(unasked, [StreamPhase::Deleting]);
+    let away = Arc::new(Asked::default());
+    let home = GroupId::new("team", "default", 0).expect("a group");
+    let mut home = Home::new(streams.clone(), home, Arc::clone(&away));
+    assert_eq!(home.pass().await.waiting, 0);
+    let asked = away.0.lock().clone();
+    assert_eq!(asked, [(peer(1).group, StreamUid(1))]);
+    let done = phases(&streams, &desired).await;
+    assert_eq!(done, [StreamPhase::Gone]);
 }
 
 #[tokio::test]
