@@ -226,3 +226,25 @@ fn the_engine_on_a_real_disk_answers_as_the_model_does() {
         block_on(Driver::new(model, OnRealDisk::new(clock.clone()), &clock).run(ops));
     });
 }
+
+#[test]
+fn an_epoch_is_above_those_of_every_volume_that_was_there_before() {
+    let clock = clock();
+    let epoch = |volume: &OnRealDisk| volume.store().epoch();
+    let mut old = OnRealDisk::new(clock.clone());
+    let mut last = epoch(&old);
+    let mut above_last = |epoch: u64| {
+        assert!(epoch > last, "{epoch} is not above {last}");
+        last = epoch;
+    };
+    // Time stands still: the epochs of one volume rise all the same.
+    block_on(old.reopen(Ending::Kill));
+    above_last(epoch(&old));
+    clock.advance(60_000);
+    let new = OnRealDisk::new(clock.clone());
+    above_last(epoch(&new));
+    drop(new);
+    clock.advance(60_000);
+    block_on(old.reopen(Ending::Close));
+    above_last(epoch(&old));
+}

@@ -47,7 +47,10 @@ pub(super) fn fence<D: Disk>(
     start = start.max(found.checkpoint.position.lsn.next_multiple_of(ALIGNMENT));
     let old = found.current.as_ref();
     let log_id = old.map_or_else(|| entropy.u64(), |current| current.log_id);
-    let epoch = old.map_or(1, |current| current.newest().epoch + 1);
+    // A pod's volume can be replaced, and the old one brought back: whoever knows the epoch of one
+    // must find that of the other higher, or it would take the newer writer for a zombie.
+    let started = shared.clock.now().0 / 1_000;
+    let epoch = old.map_or(1, |current| current.newest().epoch + 1).max(started);
     let newest = Epoch {
         epoch,
         start,
