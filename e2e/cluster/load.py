@@ -36,13 +36,14 @@ JUDGE_SECONDS = 120
 WRONG = (BotoCoreError, ClientError)
 
 
-def client(endpoint: str, key: tuple, retries: bool):
-    """A Kinesis client of boto3; `key` is (access key id, secret)."""
+def client(endpoint: str, key: tuple, retries: bool, ca=None, patience=15):
+    """A Kinesis client of boto3; `key` is (access key id, secret), `ca` whom it trusts over TLS."""
     settings = {} if retries else {"retries": {"total_max_attempts": 1}}
     return boto3.client(
         "kinesis", endpoint_url=endpoint, region_name=REGION,
         aws_access_key_id=key[0], aws_secret_access_key=key[1],
-        config=Config(connect_timeout=3, read_timeout=15, max_pool_connections=16, **settings),
+        verify=str(ca) if ca else None,
+        config=Config(connect_timeout=3, read_timeout=patience, max_pool_connections=16, **settings),
     )
 
 
@@ -66,6 +67,24 @@ def why(error: Exception) -> str:
     if isinstance(error, ClientError):
         return error.response.get("Error", {}).get("Code", "?")
     return type(error).__name__
+
+
+def shards(kinesis, stream: str) -> list:
+    """(shard id, a hash key of it) of a stream, by index."""
+    begin = time.monotonic()
+    while True:
+        try:
+            listed = kinesis.list_shards(StreamName=stream)["Shards"]
+            break
+        except WRONG as error:
+            # Gateways learn of a stream a little after its object is Ready.
+            waited = time.monotonic() - begin
+            if waited > KNOWN_SECONDS or why(error) != "ResourceNotFoundException":
+                raise
+            time.sleep(0.1)
+    middle = [(s["ShardId"], (int(s["HashKeyRange"]["StartingHashKey"])
+                              + int(s["HashKeyRange"]["EndingHashKey"])) // 2) for s in listed]
+    return sorted(middle)
 
 
 class Phases:
@@ -110,11 +129,10 @@ class Phases:
 
 
 class Load:
-    """Writers and a reader on one stream, without retries."""
+    """Writers and a reader on one stream; the client is one without retries."""
 
-    def __init__(self, endpoint: str, key: tuple, stream: str, folder: pathlib.Path, seed: int = 1):
-        self.endpoint, self.key, self.stream, self.seed = endpoint, key, stream, seed
-        self.kinesis = client(endpoint, key, retries=False)
+    def __init__(self, kinesis, stream: str, folder: pathlib.Path):
+        self.kinesis, self.stream = kinesis, stream
         self.history = pathlib.Path(folder) / f"{stream}.history"
         self.log = open(self.history, "w", encoding="ascii")
         self.log_lock = threading.Lock()
@@ -123,24 +141,7 @@ class Load:
         self.next_number = 1
         self.wrong = None
         self.threads = []
-        self.shards = self._shards()
-
-    def _shards(self) -> list:
-        """(shard id, a hash key of it), by index."""
-        begin = time.monotonic()
-        while True:
-            try:
-                listed = self.kinesis.list_shards(StreamName=self.stream)["Shards"]
-                break
-            except WRONG as error:
-                # Gateways learn of a stream a little after its object is Ready.
-                waited = time.monotonic() - begin
-                if waited > KNOWN_SECONDS or why(error) != "ResourceNotFoundException":
-                    raise
-                time.sleep(0.1)
-        middle = [(s["ShardId"], (int(s["HashKeyRange"]["StartingHashKey"])
-                                  + int(s["HashKeyRange"]["EndingHashKey"])) // 2) for s in listed]
-        return sorted(middle)
+        self.shards = shards(kinesis, stream)
 
     def start(self) -> "Load":
         parts = [(self._write, number) for number in range(WRITERS)] + [(self._follow, 0)]
@@ -169,7 +170,7 @@ class Load:
         return number
 
     def _write(self, writer: int) -> None:
-        dice = random.Random(self.seed * 1000 + writer)
+        dice = random.Random(1000 + writer)
         while not self.stopping.is_set():
             shards = [dice.randrange(len(self.shards)) for _ in range(dice.randint(1, BATCH_MAX))]
             numbers = [self._begin(shard) for shard in shards]
@@ -285,9 +286,8 @@ def judge(history: pathlib.Path) -> dict:
 class Steady:
     """An ordinary client with the SDK's own retries: no call may fail in the end."""
 
-    def __init__(self, endpoint: str, key: tuple, stream: str):
-        self.kinesis = client(endpoint, key, retries=True)
-        self.stream = stream
+    def __init__(self, kinesis, stream: str):
+        self.kinesis, self.stream = kinesis, stream
         self.sent = []
         self.failed = collections.Counter()
         self.stopping = threading.Event()

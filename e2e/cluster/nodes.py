@@ -4,7 +4,9 @@ A node is a network namespace on the control plane's bridge and a mount namespac
 /var/log of its own: what containerd and the kubelet mount there is gone with its last process.
 """
 
+import contextlib
 import json
+import os
 import pathlib
 import sys
 
@@ -169,6 +171,12 @@ class Nodes:
     def kill_pod(self, node: Node, uid: str) -> None:
         """Ends every process of a pod at once; the kubelet then starts it again."""
         kill_all(cgroup_members(self.where.pods_cgroup(node), f"pod{uid}"))
+
+    def signal_pod(self, node: Node, uid: str, number: int) -> None:
+        """Sends a signal to every process of a pod."""
+        for pid in cgroup_members(self.where.pods_cgroup(node), f"pod{uid}"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def cut(self, node: Node) -> None:
         """Pulls the node's cable."""

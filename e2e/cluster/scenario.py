@@ -8,20 +8,24 @@ import base64
 import contextlib
 import json
 import pathlib
+import re
 import secrets
 import string
 import tempfile
 import time
+import urllib.request
 
+import binaries
 import load
-from machine import Failed, telling
-from targets import Target, Unsupported
+from machine import Failed, telling, until
+from targets import Target, Unsupported, running, wait_for_line
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-EXAMPLES = ROOT / "e2e" / "examples" / "kubernetes"
+VALUES = "e2e/examples/kubernetes/values-small.yaml"
 SYSTEM = "millstream-system"
 STREAMS = "millstream-e2e"
-SERVICE, SERVICE_PORT = "millstream", 80
+SERVICE, SERVICE_PORT, TLS_PORT = "millstream", 80, 443
+ADMIN_PORT = 4568
 INSTALL_SECONDS = 180
 READY_SECONDS = 120
 GONE_SECONDS = 90
@@ -43,6 +47,10 @@ class Installation:
         self.folder = folder
         self.streams = streams
         self.endpoint = ""
+        # Whom clients are: (id, secret), and whom they trust where the endpoint has TLS.
+        self.key, self.ca = ("", ""), None
+        # What is installed: the folder of a checkout, and the tag of the images made from it.
+        self.source, self.tag = ROOT, target.image_tag
 
     # Installing.
 
@@ -54,25 +62,31 @@ class Installation:
                 "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
             }}
             self.apply(manifest)
-        wait = ("--wait", f"--timeout={INSTALL_SECONDS}s")
-        self.target.helm("upgrade", "--install", "millstream-crds", ROOT / "charts/millstream-crds",
-                         "--namespace", SYSTEM, *wait, seconds=INSTALL_SECONDS + 20)
+        self.upgrade_definitions()
         try:
             self.upgrade(*values)
         except Failed as failure:
             raise Failed(f"{failure}\n{self.trouble()}") from failure
 
+    def upgrade_definitions(self) -> None:
+        """Installs or upgrades the chart of the custom resources."""
+        self.target.helm(
+            "upgrade", "--install", "millstream-crds", self.source / "charts/millstream-crds",
+            "--namespace", SYSTEM, "--wait", f"--timeout={INSTALL_SECONDS}s",
+            seconds=INSTALL_SECONDS + 20,
+        )
+
     def upgrade(self, *values) -> None:
         """Installs or upgrades the chart; `values` are more of helm's `--set` settings."""
-        prefix, tag = self.target.image_prefix, self.target.image_tag
+        prefix, tag = self.target.image_prefix, self.tag
         settings = [
             f"images.server.repository={prefix}/millstream", f"images.server.tag={tag}",
             f"images.operator.repository={prefix}/millstream-operator", f"images.operator.tag={tag}",
             "images.pullPolicy=IfNotPresent", f"watchNamespaces={{{self.streams}}}", *values,
         ]
         self.target.helm(
-            "upgrade", "--install", "millstream", ROOT / "charts/millstream", "--namespace", SYSTEM,
-            f"--values={EXAMPLES / 'values-small.yaml'}", *[f"--set={s}" for s in settings],
+            "upgrade", "--install", "millstream", self.source / "charts/millstream", "--namespace", SYSTEM,
+            f"--values={self.source / VALUES}", *[f"--set={s}" for s in settings],
             "--wait", f"--timeout={INSTALL_SECONDS}s", seconds=INSTALL_SECONDS + 20,
         )
 
@@ -118,11 +132,15 @@ class Installation:
         return f"  {name} says: {telling(''.join(said).splitlines()) or 'nothing'}"
 
     @contextlib.contextmanager
-    def reachable(self):
-        """Holds a way to the client Service."""
-        with self.target.reach(SYSTEM, SERVICE, SERVICE_PORT) as address:
-            self.endpoint = f"http://{address}"
-            yield self
+    def reachable(self, ca=None):
+        """Holds a way to the client Service, over TLS where clients are to trust a `ca`."""
+        before = self.endpoint, self.ca
+        with self.target.reach(SYSTEM, SERVICE, TLS_PORT if ca else SERVICE_PORT) as address:
+            self.endpoint, self.ca = f"http{'s' if ca else ''}://{address}", ca
+            try:
+                yield self
+            finally:
+                self.endpoint, self.ca = before
 
     # Objects.
 
@@ -164,10 +182,13 @@ class Installation:
         self.target.kubectl("annotate", "--overwrite", "datastream", name, "-n", self.streams,
                             *annotations)
 
+    def status(self, name: str) -> dict:
+        """What the object of a stream shows."""
+        return self.target.get("datastream", name, "-n", self.streams).get("status", {})
+
     def condition(self, name: str, kind: str) -> dict:
         """A condition of a stream; empty if it is not there."""
-        found = self.target.get("datastream", name, "-n", self.streams)
-        conditions = found.get("status", {}).get("conditions", [])
+        conditions = self.status(name).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
 
     def wait(self, kind: str, name: str, condition: str, status: str, seconds=READY_SECONDS) -> None:
@@ -186,6 +207,51 @@ class Installation:
         namespace = namespace or (self.streams if component == "shard" else SYSTEM)
         selector = f"app.kubernetes.io/name=millstream,app.kubernetes.io/component={component}"
         return self.target.get("pods", "-n", namespace, f"--selector={selector}")["items"]
+
+    def home(self, stream: str, pool: str = "default") -> int:
+        """The number of the pod at which a stream is at home, as the pool's placement has it."""
+        identity = self.status(stream)["streamId"]
+        found = self.target.get("configmap", f"millstream-placement-{pool}", "-n", self.streams)
+        return json.loads(found["data"]["placement.json"])["homes"][identity]["group"]
+
+    def shard_pod(self, number: int, pool: str = "default") -> dict:
+        """The pod of a pool with this number."""
+        return self.target.get("pod", f"millstream-shard-{pool}-{number}", "-n", self.streams)
+
+    def shards_held(self, pod: dict) -> int:
+        """How many shards a shard pod has in its data directory, as its metrics say."""
+        name = pod["metadata"]["name"]
+        words = [str(binaries.clients() / "kubectl"), f"--kubeconfig={self.target.kubeconfig}",
+                 f"--namespace={self.streams}", "port-forward", f"pod/{name}", f":{ADMIN_PORT}"]
+        with tempfile.NamedTemporaryFile("w+", suffix=".log") as log, running(words, log) as process:
+            pattern = r"Forwarding from (127\.0\.0\.1:\d+)"
+            address = wait_for_line(process, pathlib.Path(log.name), pattern)
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+                said = answer.read().decode()
+        found = re.search(r"^millstream_shards (\d+)$", said, re.MULTILINE)
+        assert found, f"{name} does not show its shards"
+        return int(found[1])
+
+    def wait_event(self, kind: str, name: str, reason: str, words: str, seconds=READY_SECONDS) -> None:
+        """Waits for an Event with these words in its message."""
+        select = f"--field-selector=involvedObject.kind={kind},involvedObject.name={name},reason={reason}"
+        told = []
+
+        def is_told():
+            items = self.target.get("events", "-n", self.streams, select)["items"]
+            told[:] = [item["message"] for item in items]
+            return any(words in message for message in told)
+
+        assert until(is_told, seconds, pause=0.5), f"no Event {reason} with {words!r}: {told}"
+
+    @contextlib.contextmanager
+    def frozen(self, pod: dict):
+        """Holds a pod where it stands."""
+        self.target.freeze(pod)
+        try:
+            yield
+        finally:
+            self.target.thaw(pod)
 
     def kill_pod(self, pod: dict) -> None:
         """Ends a pod without grace, as a crash of its machine would, and lets it be replaced."""
@@ -211,21 +277,34 @@ class Installation:
 
     # Loads.
 
+    def client(self, retries: bool, key: tuple = (), patience: int = 15):
+        """A Kinesis client on the client Service; without retries each call is one request."""
+        return load.client(self.endpoint, key or self.key, retries, self.ca, patience)
+
+    def start_load(self, stream: str) -> load.Load:
+        """Writers and a reader on a stream, running."""
+        return load.Load(self.client(retries=False), stream, self.folder).start()
+
+    def steady(self, stream: str) -> load.Steady:
+        """A client with the SDK's retries, running."""
+        return load.Steady(self.client(retries=True), stream).start()
+
     @contextlib.contextmanager
-    def loaded(self, stream: str, key: tuple):
+    def loaded(self, stream: str):
         """Writers and a reader on a stream; at the end the counts by phase and the verdict."""
-        running = load.Load(self.endpoint, key, stream, self.folder).start()
+        clients = self.start_load(stream)
+        phases = clients.phases
         try:
-            running.wait_acked("before", ACKED_LEAST, ACKED_SECONDS)
-            yield running
-            running.phases.enter("after")
-            running.wait_acked("after", ACKED_LEAST, ACKED_SECONDS)
-            verdict = running.verdict()
+            clients.wait_acked("before", ACKED_LEAST, ACKED_SECONDS)
+            yield clients
+            phases.enter("after")
+            clients.wait_acked("after", ACKED_LEAST, ACKED_SECONDS)
+            verdict = clients.verdict()
         finally:
-            running.stop()
-        say(running.phases.line())
-        assert all(running.phases.total(phase) for phase in ("before", "during", "after")), (
-            f"{stream}: nothing was acknowledged in a phase: {running.phases.line()}")
+            clients.stop()
+        say(phases.line())
+        assert all(phases.total(phase) for phase in ("before", "during", "after")), (
+            f"{stream}: nothing was acknowledged in a phase: {phases.line()}")
         say(counts(verdict))
 
 
@@ -240,16 +319,20 @@ def is_ready(pod: dict) -> bool:
 
 
 def run(target: Target, scenarios, prepare=None) -> int:
-    """Runs scenarios in order on one installation; the closing line counts them."""
+    """Runs scenarios in order on one installation; `prepare` says before what is installed.
+
+    The closing line counts them.
+    """
     passed = failed = skipped = 0
     with tempfile.TemporaryDirectory() as folder:
         installation = Installation(target, pathlib.Path(folder))
+        if prepare:
+            prepare(installation)
         begin = time.monotonic()
         installation.install()
         say(f"installed in {time.monotonic() - begin:.1f} s")
         installation.delete_all_streams()
-        if prepare:
-            prepare(installation)
+        installation.key = installation.make_key("scenarios")
         with installation.reachable():
             for scenario in scenarios:
                 begin = time.monotonic()

@@ -15,6 +15,9 @@ import sys
 import time
 
 import load
+import losses
+import over_tls
+import pool_life
 import scenario
 from machine import Failed, until
 from scenario import STREAMS, Installation, is_ready, say
@@ -32,19 +35,10 @@ CUT_SECONDS = 8
 NODE_BACK_SECONDS = 90
 KEY_SECONDS = 30
 
-key = None
-
-
-def prepare(installation: Installation) -> None:
-    """A key for all of them."""
-    global key
-    key = installation.make_key("scenarios")
-
-
 def apply_to_first_record(installation: Installation) -> None:
     begin = time.monotonic()
     ready = installation.make_stream("first", shardCount=1)
-    kinesis = load.client(installation.endpoint, key, retries=False)
+    kinesis = installation.client(retries=False)
     record = {"StreamName": "first", "Data": b"hello", "PartitionKey": "k"}
     refusals = collections.Counter()
     while True:
@@ -69,7 +63,7 @@ def apply_to_first_record(installation: Installation) -> None:
 
 def shard_pod_kill(installation: Installation) -> None:
     installation.make_stream("pod-kill", shardCount=SHARDS)
-    with installation.loaded("pod-kill", key) as running:
+    with installation.loaded("pod-kill") as running:
         running.phases.enter("during")
         victim = installation.pods("shard")[0]
         installation.kill_pod(victim)
@@ -92,7 +86,7 @@ def wait_pods_ready(installation: Installation, component: str, gone: set, secon
 
 def operator_kill(installation: Installation) -> None:
     installation.make_stream("operator-kill", shardCount=SHARDS)
-    with installation.loaded("operator-kill", key) as running:
+    with installation.loaded("operator-kill") as running:
         running.phases.enter("during")
         victims = installation.pods("operator")
         for pod in victims:
@@ -109,8 +103,8 @@ def operator_kill(installation: Installation) -> None:
 def gateway_kill(installation: Installation) -> None:
     for name in ("gateway-kill", "steady"):
         installation.make_stream(name, shardCount=SHARDS)
-    steady = load.Steady(installation.endpoint, key, "steady").start()
-    with installation.loaded("gateway-kill", key) as running:
+    steady = installation.steady("steady")
+    with installation.loaded("gateway-kill") as running:
         running.phases.enter("during")
         victim = installation.pods("gateway")[0]
         installation.kill_pod(victim)
@@ -124,7 +118,7 @@ def gateway_kill(installation: Installation) -> None:
 def rolling_upgrade(installation: Installation) -> None:
     """Another setting for every shard pod and every gateway, and back again, under one load."""
     installation.make_stream("rolling", shardCount=SHARDS)
-    with installation.loaded("rolling", key) as running:
+    with installation.loaded("rolling") as running:
         running.phases.enter("during")
         for values in (("poolClasses.default.settings.memory-bytes=160MiB",
                         "gateway.podAnnotations.e2e=rolled"), ()):
@@ -143,7 +137,7 @@ def drain_and_uncordon(installation: Installation) -> None:
     installation.make_stream("drained", shardCount=SHARDS)
     node = installation.pods("shard")[0]["spec"]["nodeName"]
     kubectl = installation.target.kubectl
-    with installation.loaded("drained", key) as running:
+    with installation.loaded("drained") as running:
         running.phases.enter("during")
         begin = time.monotonic()
         try:
@@ -165,7 +159,7 @@ def node_is_cut_off(installation: Installation) -> None:
     """A node's cable is pulled for some seconds: what is on it goes on, alone."""
     installation.make_stream("cut-off", shardCount=SHARDS)
     node = second_node(installation)
-    with installation.loaded("cut-off", key) as running:
+    with installation.loaded("cut-off") as running:
         running.phases.enter("during")
         installation.target.cut(node)
         try:
@@ -182,7 +176,7 @@ def node_loses_power(installation: Installation) -> None:
     """Everything on a node ends at once; it boots again after the control plane has missed it."""
     installation.make_stream("power", shardCount=SHARDS)
     node = second_node(installation)
-    with installation.loaded("power", key) as running:
+    with installation.loaded("power") as running:
         running.phases.enter("during")
         installation.target.power_off(node)
         try:
@@ -222,7 +216,7 @@ def wait_all_shards(running: load.Load, seconds: float) -> None:
 def pause_leaves_alone(installation: Installation) -> None:
     installation.make_stream("paused", shardCount=1, retentionPeriodHours=24)
     installation.annotate("paused", "millstream.dev/pause=true")
-    with installation.loaded("paused", key) as running:
+    with installation.loaded("paused") as running:
         running.phases.enter("during")
         changed = installation.stream("paused", {"millstream.dev/pause": "true"}, shardCount=1,
                                       retentionPeriodHours=48, deletionPolicy="Delete")
@@ -237,7 +231,7 @@ def pause_leaves_alone(installation: Installation) -> None:
 
 
 def retention(stream: str, installation: Installation) -> int:
-    kinesis = load.client(installation.endpoint, key, retries=True)
+    kinesis = installation.client(retries=True)
     summary = kinesis.describe_stream_summary(StreamName=stream)
     return summary["StreamDescriptionSummary"]["RetentionPeriodHours"]
 
@@ -245,10 +239,10 @@ def retention(stream: str, installation: Installation) -> int:
 def retained_records_are_adopted(installation: Installation) -> None:
     """Delete with `Retain`, refuse to start empty in silence, adopt, and find every record."""
     installation.make_stream("kept", shardCount=2, deletionPolicy="Retain")
-    running = load.Load(installation.endpoint, key, "kept", installation.folder).start()
+    running = installation.start_load("kept")
     running.wait_acked("before", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
     running.stop()
-    identity = installation.target.get("datastream", "kept", "-n", STREAMS)["status"]["streamId"]
+    identity = installation.status("kept")["streamId"]
     installation.delete_stream("kept")
     again = installation.stream("kept", shardCount=2, deletionPolicy="Delete")
     installation.apply(again)
@@ -265,7 +259,7 @@ def retained_records_are_adopted(installation: Installation) -> None:
 def deleted_records_stay_away(installation: Installation) -> None:
     """Delete with `Delete`: a stream of the same name begins empty."""
     installation.make_stream("gone", shardCount=1)
-    kinesis = load.client(installation.endpoint, key, retries=True)
+    kinesis = installation.client(retries=True)
     kinesis.put_record(StreamName="gone", Data=b"old", PartitionKey="k")
     installation.delete_stream("gone")
     installation.make_stream("gone", shardCount=1)
@@ -285,7 +279,7 @@ def key_rotation(installation: Installation) -> None:
     begin = time.monotonic()
     assert until(lambda: may(installation, second), KEY_SECONDS, pause=0.3), "the new key is refused"
     say(f"a new key was taken after {time.monotonic() - begin:.1f} s")
-    assert may(installation, key), "the old key stopped working before it was deleted"
+    assert may(installation, installation.key), "the old key stopped working before it was deleted"
     installation.target.kubectl("delete", "secret", "second", "-n", STREAMS)
     begin = time.monotonic()
     assert until(lambda: not may(installation, second), KEY_SECONDS, pause=0.3), (
@@ -299,7 +293,7 @@ def may(installation: Installation, who: tuple) -> bool:
     """Whether every gateway takes the key, as far as some calls on new connections tell."""
     for _ in range(6):
         try:
-            load.client(installation.endpoint, who, retries=False).put_record(
+            installation.client(retries=False, key=who).put_record(
                 StreamName="keys", Data=b"x", PartitionKey="k")
         except load.WRONG as error:
             said = load.why(error)
@@ -310,7 +304,7 @@ def may(installation: Installation, who: tuple) -> bool:
 
 def sdk_streams_are_objects(installation: Installation) -> None:
     """CreateStream makes a DataStream, DeleteStream removes it."""
-    kinesis = load.client(installation.endpoint, key, retries=True)
+    kinesis = installation.client(retries=True)
     kinesis.create_stream(StreamName="Made_By_SDK", ShardCount=2)
     kinesis.get_waiter("stream_exists").wait(
         StreamName="Made_By_SDK", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
@@ -349,6 +343,8 @@ SHORT = (
 ALL = (
     *SHORT, deleted_records_stay_away, retained_records_are_adopted, pause_leaves_alone,
     rolling_upgrade, drain_and_uncordon, node_is_cut_off, node_loses_power,
+    over_tls.tls_and_a_new_certificate, pool_life.pool_is_deleted_by_word,
+    losses.put_records_fails_in_part,
 )
 
 
@@ -368,7 +364,7 @@ def main() -> int:
         print(f"skipped: the scenarios: {reason}")
         print(f"scenarios: 0 passed, 0 failed, {len(chosen)} skipped")
         return 0
-    return scenario.run(cluster, chosen, prepare)
+    return scenario.run(cluster, chosen)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,13 @@ class Target(abc.ABC):
 
         `kubectl delete --force --grace-period=0` still gives a process two seconds to end well.
         """
+
+    def freeze(self, pod: dict) -> None:
+        """Stops everything in a pod where it stands: it answers nobody, and nobody is told."""
+        raise Unsupported(f"freeze a pod: the nodes of {self.name} are not within reach")
+
+    def thaw(self, pod: dict) -> None:
+        """Lets it go on."""
 
     @abc.abstractmethod
     def power_off(self, node: str) -> None:
@@ -140,8 +148,16 @@ class Local(Target):
         images.load(self.cluster.nodes, self.cluster.node_list(), archives)
 
     def kill(self, pod: dict) -> None:
-        node = self.cluster.node(pod["spec"]["nodeName"])
-        self.cluster.nodes.kill_pod(node, pod["metadata"]["uid"])
+        self.cluster.nodes.kill_pod(*self._place(pod))
+
+    def freeze(self, pod: dict) -> None:
+        self.cluster.nodes.signal_pod(*self._place(pod), signal.SIGSTOP)
+
+    def thaw(self, pod: dict) -> None:
+        self.cluster.nodes.signal_pod(*self._place(pod), signal.SIGCONT)
+
+    def _place(self, pod: dict) -> tuple:
+        return self.cluster.node(pod["spec"]["nodeName"]), pod["metadata"]["uid"]
 
     def power_off(self, node: str) -> None:
         self.cluster.nodes.power_off(self.cluster.node(node))

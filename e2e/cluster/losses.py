@@ -1,0 +1,229 @@
+"""Scenarios of loss: a shard pod without its volume, and a pod that stops answering in a request."""
+
+import collections
+import time
+
+import load
+import scenario
+from machine import until
+from scenario import STREAMS, Installation, is_ready, say
+
+SHARDS = 4
+LOST_SECONDS = 120
+# Each call waits for the shards that do not answer, so few come through; the probes give a pod 30 s.
+FROZEN_SECONDS = 20
+ACKED_IN_PART_LEAST = 10
+CLEAN_SECONDS = 60
+HOMES_TRIED_MAX = 4
+# A call waits for the slowest shard: longer than the servers wait for one another.
+PATIENCE_SECONDS = 40
+
+
+def records_lost(installation: Installation) -> None:
+    """A shard pod comes up on a new volume. What was at home there is Stalled and never made again in
+    silence, the rest goes on; its runbook, followed to the letter, brings the stream back empty, and
+    leaves nothing of the old one on the other pods."""
+    held_before = {pod["metadata"]["name"]: installation.shards_held(pod)
+                   for pod in installation.pods("shard")}
+    installation.make_stream("lost", shardCount=SHARDS, deletionPolicy="Retain")
+    victim = installation.home("lost")
+    put_known(installation.client(retries=True), "lost", b"before the loss")
+    identity = installation.status("lost")["streamId"]
+    safe = a_stream_away_from(installation, victim)
+    with installation.loaded(safe) as running:
+        running.phases.enter("during")
+        begin = time.monotonic()
+        lose_volume(installation, installation.shard_pod(victim))
+        say(f"a new volume after {time.monotonic() - begin:.1f} s")
+        installation.wait("datastream", "lost", "Stalled", "True", LOST_SECONDS)
+        stalled = installation.condition("lost", "Stalled")
+        assert stalled["reason"] == "RecordsLost", stalled
+        assert installation.condition("lost", "Ready")["status"] == "False"
+        say(f"Stalled/RecordsLost after {time.monotonic() - begin:.1f} s: {stalled['message']}")
+        said = refusal(installation, "lost")
+        assert said, "a lost stream takes records"
+        say(f"clients of the lost stream: {said}")
+        running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
+    follow_the_runbook(installation, identity)
+    with installation.loaded("lost") as running:
+        running.phases.enter("during")
+        running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
+    installation.delete_stream("lost")
+    for name in streams(installation):
+        installation.delete_stream(name)
+    nothing_is_left(installation, {name: 0 if name.endswith(f"-{victim}") else held
+                                   for name, held in held_before.items()})
+
+
+def a_stream_away_from(installation: Installation, number: int) -> str:
+    """A new stream whose one shard is on another pod."""
+    for attempt in range(HOMES_TRIED_MAX):
+        name = f"safe-{attempt}"
+        installation.make_stream(name, shardCount=1)
+        if installation.home(name) != number:
+            return name
+    raise AssertionError(f"{HOMES_TRIED_MAX} streams are all at home on pod {number}")
+
+
+def lose_volume(installation: Installation, pod: dict) -> None:
+    """Takes a pod and its volume away; waits for the pod that comes back on another one."""
+    kubectl = installation.target.kubectl
+    name = pod["metadata"]["name"]
+    claim = next(v["persistentVolumeClaim"]["claimName"] for v in pod["spec"]["volumes"]
+                 if "persistentVolumeClaim" in v)
+    volume = installation.target.get("pvc", claim, "-n", STREAMS)["spec"]["volumeName"]
+    kubectl("delete", "pvc", claim, "-n", STREAMS, "--wait=false")
+    installation.kill_pod(pod)
+    kubectl("delete", "pv", volume, "--ignore-not-found", "--wait=false")
+
+    def is_back():
+        pods = [p for p in installation.pods("shard") if p["metadata"]["name"] == name]
+        claims = installation.target.get("pvc", "-n", STREAMS)["items"]
+        new = [c for c in claims if c["metadata"]["name"] == claim
+               and c["spec"].get("volumeName") not in (None, volume)]
+        return new and pods and pods[0]["metadata"]["uid"] != pod["metadata"]["uid"] and is_ready(pods[0])
+
+    assert until(is_back, LOST_SECONDS, pause=0.5), f"{name} did not come back on a new volume"
+
+
+def refusal(installation: Installation, stream: str) -> str:
+    """Why a stream takes no record; empty if it takes one."""
+    try:
+        put_one(installation.client(retries=False), stream, b"after the loss")
+    except load.WRONG as error:
+        return load.why(error)
+    return ""
+
+
+def put_known(kinesis, stream: str, data: bytes) -> None:
+    """Puts a record into a stream that has just been made."""
+    load.shards(kinesis, stream)
+    put_one(kinesis, stream, data)
+
+
+def put_one(kinesis, stream: str, data: bytes) -> None:
+    kinesis.put_record(StreamName=stream, Data=data, PartitionKey="k")
+
+
+def follow_the_runbook(installation: Installation, lost: str) -> None:
+    """docs/runbooks/RecordsLost.md: the records are gone for good."""
+    kubectl = installation.target.kubectl
+    policy = ("--type=merge", "--patch", '{"spec":{"deletionPolicy":"Delete"}}')
+    kubectl("patch", "datastream", "lost", "-n", STREAMS, *policy)
+    installation.delete_stream("lost")
+    seconds = installation.make_stream("lost", shardCount=SHARDS)
+    identity = installation.status("lost")["streamId"]
+    assert identity != lost, "the new stream has the id of the lost one"
+    kinesis = installation.client(retries=True)
+    seen = sum(len(page) for page in pages(kinesis, "lost"))
+    assert seen == 0, f"the new stream begins with {seen} records"
+    say(f"deleted and applied again: Ready after {seconds:.1f} s, another id, empty")
+
+
+def pages(kinesis, stream: str):
+    """Every page of records of every shard, to its end."""
+    end = time.monotonic() + load.FINAL_READ_SECONDS
+    for shard, _ in load.shards(kinesis, stream):
+        iterator = kinesis.get_shard_iterator(
+            StreamName=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+        while time.monotonic() < end:
+            page = kinesis.get_records(ShardIterator=iterator)
+            yield page["Records"]
+            if not page["Records"] and page["MillisBehindLatest"] == 0:
+                break
+            iterator = page["NextShardIterator"]
+
+
+def streams(installation: Installation) -> list:
+    items = installation.target.get("datastreams", "-n", STREAMS)["items"]
+    return [item["metadata"]["name"] for item in items]
+
+
+def nothing_is_left(installation: Installation, wanted: dict) -> None:
+    """Every pod has as many shards as before all of it; one with a new volume has none."""
+    held = {}
+
+    def is_clean():
+        held.update((pod["metadata"]["name"], installation.shards_held(pod))
+                    for pod in installation.pods("shard"))
+        return held == wanted
+
+    assert until(is_clean, CLEAN_SECONDS, pause=1), f"shards on the pods: {held}, not {wanted}"
+    say(f"shards left on the pods: {held}, as before")
+
+
+def put_records_fails_in_part(installation: Installation) -> None:
+    """One of the pods stops answering: PutRecords names the entries that failed, the others are
+    durable, and sending only the failed ones again ends clean."""
+    for name in ("partial", "partial-load"):
+        installation.make_stream(name, shardCount=SHARDS)
+    kinesis = installation.client(retries=False, patience=PATIENCE_SECONDS)
+    keys = [str(key) for _, key in load.shards(kinesis, "partial")]
+    victim = installation.pods("shard")[-1]
+    with installation.loaded("partial-load") as running:
+        running.phases.enter("during")
+        with installation.frozen(victim):
+            batch = Batch(keys)
+            batch.put(kinesis)
+            say(f"{victim['metadata']['name']} stands still: {batch.said()}")
+            assert batch.failed and batch.acked, "the call did not fail in part"
+            running.wait_acked("during", ACKED_IN_PART_LEAST, FROZEN_SECONDS)
+            say(f"meanwhile without retries: {running.phases.line()}")
+        rounds = 0
+        end = time.monotonic() + CLEAN_SECONDS
+        while batch.failed:
+            assert time.monotonic() < end, f"entries fail in the end: {batch.said()}"
+            rounds += 1
+            batch.put(kinesis)
+            time.sleep(0.2)
+        say(f"clean after {rounds} calls with only the entries that had failed")
+        running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
+    batch.verdict(kinesis)
+    for name in ("partial", "partial-load"):
+        installation.delete_stream(name)
+
+
+class Batch:
+    """Entries for every shard, sent until each is acknowledged once."""
+
+    EACH = 5
+
+    def __init__(self, keys: list):
+        self.keys = keys
+        self.failed = [(f"{shard}-{number}", key) for number in range(self.EACH)
+                       for shard, key in enumerate(keys)]
+        self.acked, self.retried, self.codes = {}, set(), collections.Counter()
+
+    def put(self, kinesis) -> None:
+        """Sends what is not acknowledged yet in one call."""
+        sent, self.failed = self.failed, []
+        records = [{"Data": text.encode(), "PartitionKey": text, "ExplicitHashKey": key}
+                   for text, key in sent]
+        answer = kinesis.put_records(StreamName="partial", Records=records)
+        self.codes.clear()
+        for entry, result in zip(sent, answer["Records"], strict=True):
+            if "SequenceNumber" in result:
+                assert "ErrorCode" not in result, result
+                self.acked[entry[0]] = result["SequenceNumber"]
+            else:
+                assert result["ErrorCode"] and result["ErrorMessage"], result
+                self.codes[result["ErrorCode"]] += 1
+                self.retried.add(entry[0])
+                self.failed.append(entry)
+        assert answer["FailedRecordCount"] == len(self.failed), answer
+
+    def said(self) -> str:
+        return f"FailedRecordCount {len(self.failed)}, {dict(self.codes)}, {len(self.acked)} durable"
+
+    def verdict(self, kinesis) -> None:
+        """What was acknowledged is there at its number, and only what was sent again may be twice."""
+        seen = collections.defaultdict(list)
+        for page in pages(kinesis, "partial"):
+            for record in page:
+                seen[record["Data"].decode()].append(record["SequenceNumber"])
+        assert len(self.acked) == self.EACH * len(self.keys)
+        for text, number in self.acked.items():
+            assert number in seen[text], f"{text} is not at {number}: {seen[text]}"
+            assert len(seen[text]) == 1 or text in self.retried, f"{text} is doubled: {seen[text]}"
+        twice = sum(len(numbers) > 1 for numbers in seen.values())
+        say(f"all {len(self.acked)} entries are there; {twice} of those sent again are there twice")
