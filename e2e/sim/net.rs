@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use millstream_link::{
-    Address, BoxIo, ConnectError, Connector, Endpoint, Handshake, Listener, PeerIdentity, Resolver,
+    Address, ConnectError, Connection, Connector, Endpoint, Handshake, Listener, Resolver,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -92,7 +92,7 @@ impl SimConnector {
 }
 
 impl Connector for SimConnector {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         let to = &to.address;
         let machines = self.names.machines(&self.machine, to.host());
         async move {
@@ -105,7 +105,8 @@ impl Connector for SimConnector {
                 reason: error.to_string(),
             })?;
             let machine = machines.first().map_or("", String::as_str);
-            Ok(Box::new(self.names.opened(&self.machine, machine, stream)) as BoxIo)
+            let opened = self.names.opened(&self.machine, machine, stream);
+            Ok(Connection::plain(opened))
         }
         .boxed()
     }
@@ -139,8 +140,7 @@ impl Listener for SimListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Handshake>> {
         async move {
             let (stream, _from) = self.socket.accept().await?;
-            let accepted = (Box::new(stream) as BoxIo, PeerIdentity::Anonymous);
-            Ok(async move { Ok(accepted) }.boxed() as Handshake)
+            Ok(async move { Ok(Connection::plain(stream)) }.boxed() as Handshake)
         }
         .boxed()
     }

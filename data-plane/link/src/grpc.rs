@@ -11,7 +11,7 @@ pub mod serve;
 use std::time::Duration;
 
 pub use channel::{Channel, ChannelError, was_not_sent};
-pub use peer::{peer, require};
+pub use peer::{Ending, ending, peer, require};
 pub use serve::{ServeOptions, serve};
 
 /// Largest message, in bytes: a PutRecords request and what goes around it, with room.

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod endpoint;
 pub mod grpc;
 pub mod identity;
+pub mod lifetime;
 pub mod tcp;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -22,6 +23,7 @@ pub mod transport;
 pub use address::Address;
 pub use endpoint::{Endpoint, Expected};
 pub use identity::{Identity, PeerIdentity, Role};
+pub use lifetime::Lifetime;
 pub use transport::{
-    BoxIo, ConnectError, Connector, Handshake, HandshakeError, Io, Listener, Resolver,
+    BoxIo, ConnectError, Connection, Connector, Handshake, HandshakeError, Io, Listener, Resolver,
 };

@@ -5,8 +5,8 @@ use std::io;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::net::{TcpListener as Socket, TcpStream};
 
-use crate::transport::{BoxIo, ConnectError, Connector, Handshake, Listener, Resolver};
-use crate::{Address, Endpoint, PeerIdentity};
+use crate::transport::{ConnectError, Connection, Connector, Handshake, Listener, Resolver};
+use crate::{Address, Endpoint};
 
 /// Most addresses taken from one name.
 pub const RESOLVED_ADDRESSES_MAX: usize = 64;
@@ -16,14 +16,14 @@ pub const RESOLVED_ADDRESSES_MAX: usize = 64;
 pub struct TcpConnector;
 
 impl Connector for TcpConnector {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         async move {
             let to = &to.address;
             let stream = open(to).await.map_err(|error| ConnectError::Unreachable {
                 to: to.clone(),
                 reason: error.to_string(),
             })?;
-            Ok(Box::new(stream) as BoxIo)
+            Ok(Connection::plain(stream))
         }
         .boxed()
     }
@@ -75,8 +75,7 @@ impl Listener for TcpListener {
         async move {
             let (stream, _) = self.socket.accept().await?;
             stream.set_nodelay(true)?;
-            let accepted = (Box::new(stream) as BoxIo, PeerIdentity::Anonymous);
-            Ok(async move { Ok(accepted) }.boxed())
+            Ok(async move { Ok(Connection::plain(stream)) }.boxed())
         }
         .boxed()
     }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
 use crate::transport::{
-    BoxIo, ConnectError, Connector, Handshake, HandshakeError, Listener, Resolver,
+    BoxIo, ConnectError, Connection, Connector, Handshake, HandshakeError, Listener, Resolver,
 };
 use crate::{Address, Endpoint, Identity, PeerIdentity};
 
@@ -53,7 +53,7 @@ impl Pipes {
 }
 
 impl Connector for Pipes {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         async move {
             let refused = || ConnectError::Unreachable {
                 to: to.address.clone(),
@@ -67,7 +67,7 @@ impl Connector for Pipes {
                 .ok_or_else(refused)?;
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
             listener.send(theirs).await.map_err(|_| refused())?;
-            Ok(Box::new(ours) as BoxIo)
+            Ok(Connection::plain(ours))
         }
         .boxed()
     }
@@ -91,10 +91,7 @@ impl Listener for PipeListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Handshake>> {
         async move {
             match self.accepted.recv().await {
-                Some(stream) => {
-                    let accepted = (Box::new(stream) as BoxIo, PeerIdentity::Anonymous);
-                    Ok(async move { Ok(accepted) }.boxed())
-                },
+                Some(stream) => Ok(async move { Ok(Connection::plain(stream)) }.boxed()),
                 // another listener has taken the address
                 None => std::future::pending().await,
             }
@@ -123,24 +120,27 @@ impl<C: Connector> Claim<C> {
 }
 
 impl<C: Connector> Connector for Claim<C> {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         async move {
             let untrusted = |reason: String| ConnectError::Untrusted {
                 to: to.address.clone(),
                 reason,
             };
-            let mut io = self.inner.connect(to).await?;
+            let mut open = self.inner.connect(to).await?;
             let ours = self.identity.as_ref();
-            write_claim(&mut io, ours)
+            write_claim(&mut open.io, ours)
                 .await
                 .map_err(|error| untrusted(error.to_string()))?;
-            let theirs = read_claim(&mut io).await;
+            let theirs = read_claim(&mut open.io).await;
             let theirs = theirs.map_err(|error| untrusted(error.to_string()))?;
             let known = theirs.known();
             let known = known.ok_or_else(|| untrusted("it says no name".to_owned()))?;
             let checked = to.expected.check(known);
             checked.map_err(|error| untrusted(error.to_string()))?;
-            Ok(io)
+            Ok(Connection {
+                peer: theirs,
+                ..open
+            })
         }
         .boxed()
     }
@@ -166,10 +166,10 @@ impl<L: Listener> Listener for Claims<L> {
             let plain = self.inner.accept().await?;
             let identity = self.identity.clone();
             let handshake = async move {
-                let (mut io, _) = plain.await?;
-                let peer = read_claim(&mut io).await?;
-                write_claim(&mut io, Some(&identity)).await?;
-                Ok::<_, HandshakeError>((io, peer))
+                let mut open = plain.await?;
+                let peer = read_claim(&mut open.io).await?;
+                write_claim(&mut open.io, Some(&identity)).await?;
+                Ok::<_, HandshakeError>(Connection { peer, ..open })
             };
             Ok(handshake.boxed())
         }

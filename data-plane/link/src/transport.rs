@@ -3,12 +3,13 @@
 //! Three kinds stand behind them: sockets ([`crate::tcp`]), mutual TLS over any other kind
 //! ([`crate::tls`]), and whatever a simulation brings.
 
+use std::fmt;
 use std::io;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Address, Endpoint, PeerIdentity};
+use crate::{Address, Endpoint, Lifetime, PeerIdentity};
 
 /// A stream of bytes in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -17,6 +18,37 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 /// A connection, whatever it is made of.
 pub type BoxIo = Box<dyn Io>;
+
+/// An open connection, and what is known of it.
+pub struct Connection {
+    /// Its bytes.
+    pub io: BoxIo,
+    /// Who is at the other end.
+    pub peer: PeerIdentity,
+    /// How long it may be used; none: as long as it is open.
+    pub lifetime: Option<Lifetime>,
+}
+
+impl Connection {
+    /// A connection of which nothing is known.
+    #[must_use]
+    pub fn plain(io: impl Io) -> Self {
+        Self {
+            io: Box::new(io),
+            peer: PeerIdentity::Anonymous,
+            lifetime: None,
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Why there is no connection. Nothing was sent over it in any case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +83,7 @@ pub enum ConnectError {
 pub trait Connector: Send + Sync + 'static {
     /// A connection to `to`. A connector that learns who answers refuses everybody but who is
     /// expected. The caller limits the time.
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>>;
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>>;
 }
 
 /// Why an accepted connection is not used.
@@ -66,7 +98,7 @@ pub enum HandshakeError {
 }
 
 /// The rest of accepting one connection: who is it? Run beside the accept loop, within a limit.
-pub type Handshake = BoxFuture<'static, Result<(BoxIo, PeerIdentity), HandshakeError>>;
+pub type Handshake = BoxFuture<'static, Result<Connection, HandshakeError>>;
 
 /// Accepts connections.
 pub trait Listener: Send + 'static {

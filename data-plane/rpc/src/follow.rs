@@ -142,7 +142,10 @@ impl Follow {
                 Err(error) => error,
             };
             let (group, server) = (&self.group, &self.server);
-            if told {
+            if told && matches!(error, WatchError::Ended) {
+                tracing::debug!(%group, %server, "a watch has ended, and is begun again");
+                pause = FIRST_PAUSE;
+            } else if told {
                 tracing::warn!(%group, %server, %error,
                     "the server of a group is lost; its streams stay as they are");
                 pause = FIRST_PAUSE;

@@ -9,12 +9,11 @@ use futures::Stream as Updates;
 use futures::stream;
 use millstream_clock::task;
 use millstream_link::Role;
-use millstream_link::grpc::{MESSAGE_BYTES_MAX, require};
+use millstream_link::grpc::{self, Ending, MESSAGE_BYTES_MAX, require};
 use millstream_stream::catalogue::{self, Change, Update, Watcher};
 use millstream_stream::{AppendError, ReadLimit, StoreError};
 use millstream_stream::{ShardStore, Streams};
 use millstream_types::{Epoch, GroupId, Millis, caps};
-use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::convert::{self, Malformed};
@@ -32,8 +31,6 @@ pub struct ShardService<S> {
     streams: Streams<S>,
     group: GroupId,
     epoch: Epoch,
-    /// Once true, calls that only wait are answered, so that connections can end.
-    ending: Option<watch::Receiver<bool>>,
 }
 
 /// The service as a server takes it.
@@ -46,7 +43,6 @@ impl<S> Clone for ShardService<S> {
             streams: self.streams.clone(),
             group: self.group.clone(),
             epoch: self.epoch,
-            ending: self.ending.clone(),
         }
     }
 }
@@ -60,16 +56,7 @@ impl<S: ShardStore> ShardService<S> {
             streams,
             group,
             epoch,
-            ending: None,
         }
-    }
-
-    /// The same, but once `ending` says so, calls that only wait are answered: a server that drains
-    /// need not wait for them.
-    #[must_use]
-    pub fn until(mut self, ending: watch::Receiver<bool>) -> Self {
-        self.ending = Some(ending);
-        self
     }
 
     /// As a server takes it.
@@ -116,16 +103,6 @@ impl<S: ShardStore> ShardService<S> {
     }
 }
 
-/// Waits until the server ends.
-async fn ended(ending: &mut Option<watch::Receiver<bool>>) {
-    if let Some(ending) = ending
-        && ending.wait_for(|ending| *ending).await.is_ok()
-    {
-        return;
-    }
-    std::future::pending::<()>().await;
-}
-
 fn invalid(error: Malformed) -> Status {
     Status::invalid_argument(error.to_string())
 }
@@ -135,7 +112,7 @@ struct Telling<S> {
     watcher: Watcher<S>,
     epoch: Epoch,
     queue: VecDeque<What>,
-    ending: Option<watch::Receiver<bool>>,
+    ending: Ending,
 }
 
 impl<S: ShardStore> Telling<S> {
@@ -144,7 +121,7 @@ impl<S: ShardStore> Telling<S> {
         while self.queue.is_empty() {
             let update = tokio::select! {
                 biased;
-                () = ended(&mut self.ending) => return None,
+                () = self.ending.wait() => return None,
                 update = self.watcher.next() => update,
             };
             match update {
@@ -284,15 +261,16 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::WaitPastRequest>,
     ) -> Result<Response<wire::WaitPastReply>, Status> {
         self.require_client(&request)?;
+        let mut ending = grpc::ending(&request);
         let request = request.into_inner();
         let refused = self.refusal(request.target.as_ref());
         if refused.is_none() {
             let shard = convert::shard_uid(&request.shard).map_err(invalid)?;
             let wait = self.store.wait_past(shard, request.number);
-            let mut ending = self.ending.clone();
             tokio::select! {
                 biased;
-                () = ended(&mut ending) => {},
+                // a connection that ends need not wait for those that only wait
+                () = ending.wait() => {},
                 Ok(()) | Err(task::Elapsed) = task::timeout(WAIT_MAX, wait) => {},
             }
         }
@@ -342,12 +320,13 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::WatchCatalogueRequest>,
     ) -> Result<Response<CatalogueUpdates>, Status> {
         self.require_client(&request)?;
+        let ending = grpc::ending(&request);
         let target = request.into_inner().target;
         let mut telling = Telling {
             watcher: self.streams.watch(),
             epoch: self.epoch,
             queue: VecDeque::new(),
-            ending: self.ending.clone(),
+            ending,
         };
         if target.is_none_or(|target| target.group != self.group.as_str()) {
             let reason = Some(Reason::NotOwner(wire::NotOwner {}));

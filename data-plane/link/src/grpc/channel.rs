@@ -19,7 +19,7 @@ use crate::grpc::{
     CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
     Tasks,
 };
-use crate::{Address, ConnectError, Connector, Endpoint};
+use crate::{Address, BoxIo, ConnectError, Connector, Endpoint, Lifetime};
 
 /// Why a call has no answer from the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +69,22 @@ struct Shared {
     connector: Arc<dyn Connector>,
     to: Endpoint,
     connect_timeout: Duration,
-    open: Mutex<Option<SendRequest<Body>>>,
+    open: Mutex<Option<Open>>,
+}
+
+/// A connection that is open.
+#[derive(Clone)]
+struct Open {
+    sender: SendRequest<Body>,
+    lifetime: Option<Lifetime>,
+}
+
+impl Open {
+    /// Whether it takes further calls.
+    fn is_good(&self) -> bool {
+        let retired = self.lifetime.as_ref().is_some_and(Lifetime::is_retired);
+        !retired && !self.sender.is_closed()
+    }
 }
 
 impl fmt::Debug for Channel {
@@ -103,9 +118,10 @@ impl Shared {
     /// The open connection, or a new one. Callers that come meanwhile wait for the same one.
     async fn connection(&self) -> Result<SendRequest<Body>, ChannelError> {
         let mut open = self.open.lock().await;
-        if let Some(connection) = open.as_ref().filter(|open| !open.is_closed()) {
-            return Ok(connection.clone());
+        if let Some(good) = open.as_ref().filter(|open| open.is_good()) {
+            return Ok(good.sender.clone());
         }
+        // calls that run over a retired one keep it open until they are answered
         *open = None;
         let fresh = task::timeout(self.connect_timeout, self.connect())
             .await
@@ -114,11 +130,16 @@ impl Shared {
                 limit_ms: u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX),
             })??;
         *open = Some(fresh.clone());
-        Ok(fresh)
+        Ok(fresh.sender)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, ChannelError> {
-        let io = self.connector.connect(&self.to).await?;
+    async fn connect(&self) -> Result<Open, ChannelError> {
+        let opened = self.connector.connect(&self.to).await?;
+        let lifetime = opened.lifetime;
+        let io: BoxIo = match &lifetime {
+            Some(lifetime) => Box::new(lifetime.clone().bound(opened.io)),
+            None => opened.io,
+        };
         let (sender, connection) = Builder::new(Tasks)
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEPALIVE)
@@ -135,7 +156,7 @@ impl Shared {
                 tracing::debug!(%to, %error, "a connection ended");
             }
         }));
-        Ok(sender)
+        Ok(Open { sender, lifetime })
     }
 
     async fn call(

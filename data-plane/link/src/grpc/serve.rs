@@ -13,11 +13,12 @@ use tokio::sync::{Semaphore, watch};
 use tonic::body::Body;
 use tower_service::Service;
 
+use crate::grpc::peer::Ending;
 use crate::grpc::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES, Tasks,
 };
-use crate::transport::{BoxIo, Handshake, Listener};
-use crate::{PeerIdentity, Role};
+use crate::transport::{BoxIo, Connection, Handshake, Listener};
+use crate::{Lifetime, PeerIdentity, Role};
 
 /// Wait after a failed accept: most often the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,7 +32,7 @@ pub struct ServeOptions {
     pub calls_max: u32,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
-    /// How long calls may run on once the server should end.
+    /// How long calls may run on once the server should end, or their connection.
     pub drain_timeout: Duration,
     /// Who may connect; empty: everybody whom the listener lets in.
     pub roles: Vec<Role>,
@@ -50,7 +51,8 @@ impl Default for ServeOptions {
 }
 
 /// Serves `service` on the connections of `listener` until `stop` says so or its sender is gone;
-/// then lets running calls end, within a limit.
+/// then lets running calls end, within a limit. The same goes for one connection at the end of its
+/// [`Lifetime`]. Calls that would run on hear of it by [`ending`](crate::grpc::ending).
 pub async fn serve<L, S>(
     mut listener: L,
     service: S,
@@ -116,17 +118,18 @@ async fn connection<S>(
         + 'static,
     S::Future: Send + 'static,
 {
-    let (io, peer) = match task::timeout(options.handshake_timeout, handshake).await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => {
-            tracing::info!(%error, "a connection was refused");
-            return;
-        },
-        Err(_) => {
-            tracing::info!("a connection was refused: its handshake took too long");
-            return;
-        },
-    };
+    let Connection { io, peer, lifetime } =
+        match task::timeout(options.handshake_timeout, handshake).await {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "a connection was refused");
+                return;
+            },
+            Err(_) => {
+                tracing::info!("a connection was refused: its handshake took too long");
+                return;
+            },
+        };
     if !allowed(&peer, &options.roles) {
         tracing::info!(
             ?peer,
@@ -134,13 +137,19 @@ async fn connection<S>(
         );
         return;
     }
-    let service = WithPeer { peer, service };
+    let (ending, when) = watch::channel(false);
+    let service = WithPeer {
+        peer,
+        ending: Ending::new(when),
+        service,
+    };
     let serving = http2(options).serve_connection(TokioIo::<BoxIo>::new(io), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         biased;
         ended = serving.as_mut() => ended,
-        () = told(&mut stop) => {
+        () = told_or_over(&mut stop, lifetime.as_ref()) => {
+            ending.send_replace(true);
             serving.as_mut().graceful_shutdown();
             task::timeout(options.drain_timeout, serving).await.unwrap_or(Ok(()))
         },
@@ -153,6 +162,18 @@ async fn connection<S>(
 /// Returns when the server should end.
 async fn told(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Returns when the server should end, or the connection.
+async fn told_or_over(stop: &mut watch::Receiver<bool>, lifetime: Option<&Lifetime>) {
+    let Some(lifetime) = lifetime else {
+        return told(stop).await;
+    };
+    tokio::select! {
+        biased;
+        () = told(stop) => {},
+        () = lifetime.ended() => {},
+    }
 }
 
 fn allowed(peer: &PeerIdentity, roles: &[Role]) -> bool {
@@ -176,9 +197,10 @@ fn http2(options: &ServeOptions) -> Builder<Tasks> {
     builder
 }
 
-/// Puts the peer's identity into each request.
+/// Puts the peer's identity into each request, and when it should come to an end.
 struct WithPeer<S> {
     peer: PeerIdentity,
+    ending: Ending,
     service: S,
 }
 
@@ -193,6 +215,7 @@ where
     /// Generated gRPC servers are ready at any time.
     fn call(&self, mut request: http::Request<Incoming>) -> S::Future {
         request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(self.ending.clone());
         self.service.clone().call(request)
     }
 }

@@ -9,8 +9,8 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, Error};
 
 use crate::Endpoint;
-use crate::tls::Keys;
-use crate::transport::{BoxIo, ConnectError, Connector};
+use crate::tls::{Keys, verify};
+use crate::transport::{ConnectError, Connection, Connector};
 
 /// TLS asks for a host; it is neither sent nor looked at.
 const NO_HOST: &str = "millstream";
@@ -53,13 +53,13 @@ impl TlsConnector {
 }
 
 impl Connector for TlsConnector {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         async move {
             let untrusted = |reason: String| ConnectError::Untrusted {
                 to: to.address.clone(),
                 reason,
             };
-            let config = self
+            let (config, own) = self
                 .keys
                 .client_config(to.expected.clone(), self.anonymous)
                 .map_err(|error| untrusted(error.to_string()))?;
@@ -67,10 +67,13 @@ impl Connector for TlsConnector {
                 ServerName::try_from(NO_HOST).map_err(|error| untrusted(error.to_string()))?;
             let plain = self.inner.connect(to).await?;
             let stream = tokio_rustls::TlsConnector::from(config)
-                .connect(name, plain)
+                .connect(name, plain.io)
                 .await
                 .map_err(|error| untrusted(explain(&error)))?;
-            Ok(Box::new(stream) as BoxIo)
+            let (_, session) = stream.get_ref();
+            let theirs = session.peer_certificates().and_then(<[_]>::first);
+            let theirs = theirs.map(verify::facts).transpose().map_err(untrusted)?;
+            Ok(self.keys.connection(stream.into(), own, theirs))
         }
         .boxed()
     }

@@ -14,9 +14,11 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::TlsStream;
 
 use crate::tls::{ALPN, verify};
-use crate::{Expected, Identity};
+use crate::transport::{BoxIo, Connection};
+use crate::{Expected, Identity, Lifetime, PeerIdentity};
 
 /// Most authorities in a bundle. One is usual, and two while one replaces the other.
 pub const AUTHORITIES_MAX: usize = 8;
@@ -179,12 +181,12 @@ impl Keys {
     }
 
     /// TLS of a client that accepts the expected server only, and shows its certificate unless
-    /// `anonymous`.
+    /// `anonymous`; and what that certificate says.
     pub(crate) fn client_config(
         &self,
         expected: Expected,
         anonymous: bool,
-    ) -> Result<Arc<ClientConfig>, KeysError> {
+    ) -> Result<(Arc<ClientConfig>, Option<CertificateFacts>), KeysError> {
         let (roots, own) = self.snapshot();
         let verifier = verify::ExpectedServer::new(roots, Arc::clone(&self.0.provider), expected);
         let builder = ClientConfig::builder_with_details(
@@ -195,23 +197,25 @@ impl Keys {
         .map_err(|error| unusable(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = if anonymous {
-            builder.with_no_client_auth()
+        let (mut config, facts) = if anonymous {
+            (builder.with_no_client_auth(), None)
         } else {
             let own = own.ok_or(KeysError::Absent)?;
-            builder.with_client_cert_resolver(Arc::new(show(&own)))
+            let config = builder.with_client_cert_resolver(Arc::new(show(&own)));
+            (config, Some(own.facts))
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.enable_sni = false;
         config.resumption = rustls::client::Resumption::disabled();
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), facts))
     }
 
-    /// TLS of a server; a client without a certificate is let in if `anonymous_too`.
+    /// TLS of a server, and what its certificate says; a client without one is let in if
+    /// `anonymous_too`.
     pub(crate) fn server_config(
         &self,
         anonymous_too: bool,
-    ) -> Result<Arc<ServerConfig>, KeysError> {
+    ) -> Result<(Arc<ServerConfig>, CertificateFacts), KeysError> {
         let (roots, own) = self.snapshot();
         let own = own.ok_or(KeysError::Absent)?;
         let verifier =
@@ -235,7 +239,28 @@ impl Keys {
         .with_cert_resolver(Arc::new(show(&own)));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), own.facts))
+    }
+
+    /// A connection for which these certificates stood.
+    pub(crate) fn connection(
+        &self,
+        io: TlsStream<BoxIo>,
+        ours: Option<CertificateFacts>,
+        theirs: Option<CertificateFacts>,
+    ) -> Connection {
+        let shown = [ours.as_ref(), theirs.as_ref()];
+        let ends = shown.iter().flatten().map(|facts| facts.not_after).min();
+        let between = shown.map(|facts| facts.map(|facts| &facts.identity));
+        let clock = || Arc::clone(&self.0.clock);
+        let lifetime = ends.map(|ends| Lifetime::begin(clock(), ends, between));
+        Connection {
+            io: Box::new(io),
+            peer: theirs.map_or(PeerIdentity::Anonymous, |facts| {
+                PeerIdentity::Known(facts.identity)
+            }),
+            lifetime,
+        }
     }
 
     fn snapshot(&self) -> (Arc<RootCertStore>, Option<Own>) {

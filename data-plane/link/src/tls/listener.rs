@@ -5,9 +5,9 @@ use std::io;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio_rustls::TlsAcceptor;
 
+use crate::Address;
 use crate::tls::{Keys, verify};
-use crate::transport::{BoxIo, Handshake, HandshakeError, Listener};
-use crate::{Address, PeerIdentity};
+use crate::transport::{Connection, Handshake, HandshakeError, Listener};
 
 /// Accepts TLS over the connections of another listener.
 #[derive(Debug)]
@@ -58,19 +58,15 @@ async fn handshake(
     plain: Handshake,
     keys: Keys,
     anonymous_too: bool,
-) -> Result<(BoxIo, PeerIdentity), HandshakeError> {
-    let (plain, _) = plain.await?;
-    let config = keys
+) -> Result<Connection, HandshakeError> {
+    let plain = plain.await?;
+    let (config, own) = keys
         .server_config(anonymous_too)
         .map_err(|error| HandshakeError::Io(io::Error::other(error)))?;
-    let stream = TlsAcceptor::from(config).accept(plain).await?;
+    let stream = TlsAcceptor::from(config).accept(plain.io).await?;
     let (_, session) = stream.get_ref();
-    let peer = match session.peer_certificates().and_then(<[_]>::first) {
-        None => PeerIdentity::Anonymous,
-        Some(certificate) => {
-            let facts = verify::facts(certificate).map_err(HandshakeError::Identity)?;
-            PeerIdentity::Known(facts.identity)
-        },
-    };
-    Ok((Box::new(stream) as BoxIo, peer))
+    let theirs = session.peer_certificates().and_then(<[_]>::first);
+    let theirs = theirs.map(verify::facts).transpose();
+    let theirs = theirs.map_err(HandshakeError::Identity)?;
+    Ok(keys.connection(stream.into(), Some(own), theirs))
 }

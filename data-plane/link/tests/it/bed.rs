@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use hyper::body::Incoming;
 use millstream_clock::{SeededEntropy, task};
 use millstream_link::authority::Authority;
-use millstream_link::grpc::{Channel, ServeOptions, serve};
+use millstream_link::grpc::{Channel, Ending, ServeOptions, serve};
 use millstream_link::{Address, Connector, Endpoint, Identity, Listener, PeerIdentity, Role};
 use millstream_types::Millis;
 use tokio::sync::watch;
@@ -31,7 +31,8 @@ pub(crate) fn authority(seed: u64) -> Authority {
     Authority::generate(NOW, &SeededEntropy::new(seed)).expect("a key")
 }
 
-/// Answers every call with the caller's identity as a header.
+/// Answers every call with the caller's identity as a header: `/wait` once it should end, `/hang`
+/// never.
 #[derive(Clone)]
 pub(crate) struct WhoCalls;
 
@@ -46,10 +47,13 @@ impl Service<http::Request<Incoming>> for WhoCalls {
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
         let peer = request.extensions().get::<PeerIdentity>().cloned();
-        let hang = request.uri().path() == "/hang";
+        let mut ending = request.extensions().get::<Ending>().cloned();
+        let path = request.uri().path().to_owned();
         async move {
-            if hang {
-                std::future::pending::<()>().await;
+            match (path.as_str(), &mut ending) {
+                ("/hang", _) => std::future::pending().await,
+                ("/wait", Some(ending)) => ending.wait().await,
+                _ => {},
             }
             let name = match peer {
                 Some(PeerIdentity::Known(identity)) => identity.to_string(),

@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use millstream_clock::task;
 use millstream_link::grpc::{ServeOptions, was_not_sent};
 use millstream_link::{
-    Address, BoxIo, ConnectError, Connector, Endpoint, Handshake, Listener, PeerIdentity,
+    Address, ConnectError, Connection, Connector, Endpoint, Handshake, Listener,
 };
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -19,7 +19,7 @@ const PORT: u16 = 4569;
 struct Simulated;
 
 impl Connector for Simulated {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         let to = &to.address;
         async move {
             let opened = TcpStream::connect((to.host(), to.port())).await;
@@ -27,7 +27,7 @@ impl Connector for Simulated {
                 to: to.clone(),
                 reason: error.to_string(),
             })?;
-            Ok(Box::new(opened) as BoxIo)
+            Ok(Connection::plain(opened))
         }
         .boxed()
     }
@@ -39,8 +39,7 @@ impl Listener for SimulatedListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Handshake>> {
         async move {
             let (stream, _) = self.0.accept().await?;
-            let accepted = (Box::new(stream) as BoxIo, PeerIdentity::Anonymous);
-            Ok(async move { Ok(accepted) }.boxed())
+            Ok(async move { Ok(Connection::plain(stream)) }.boxed())
         }
         .boxed()
     }

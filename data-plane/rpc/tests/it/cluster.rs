@@ -15,7 +15,7 @@ use millstream_link::grpc::{ServeOptions, serve};
 use millstream_link::tcp::{TcpConnector, TcpListener};
 use millstream_link::tls::{Keys, TlsConnector, TlsListener};
 use millstream_link::{
-    Address, BoxIo, ConnectError, Connector, Endpoint, Identity, Listener as _, Role,
+    Address, BoxIo, ConnectError, Connection, Connector, Endpoint, Identity, Listener as _, Role,
 };
 use millstream_rpc::{Caller, Follower, Options, RemoteGroups, Routed, ShardService};
 use millstream_storage::memory::MemoryStore;
@@ -137,7 +137,6 @@ impl World {
         let pod = format!("shard-{}", group.ordinal());
         let listener = TlsListener::new(socket, self.keys(Role::Shard, &pod));
         let (stop, stopped) = watch::channel(false);
-        let service = service.until(stopped.clone());
         let options = ServeOptions {
             // Longer than any test: nothing that only waits may hold a server up.
             drain_timeout: std::time::Duration::from_secs(3600),
@@ -293,11 +292,11 @@ impl Cuttable {
 }
 
 impl Connector for Cuttable {
-    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<BoxIo, ConnectError>> {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         async move {
-            let inner = TcpConnector.connect(to).await?;
+            let inner = TcpConnector.connect(to).await?.io;
             let cut = Arc::clone(&self.cut);
-            Ok(Box::new(CuttableIo { inner, cut }) as BoxIo)
+            Ok(Connection::plain(CuttableIo { inner, cut }))
         }
         .boxed()
     }

@@ -156,8 +156,7 @@ impl Running {
             self.streams.clone(),
             group.clone(),
             epoch,
-        )
-        .until(stopped.clone());
+        );
         let options = ServeOptions {
             calls_max: CALLS_MAX,
             drain_timeout: DRAIN_MAX,
