@@ -30,7 +30,7 @@ TIMED = sh e2e/timed.sh
 TEST_FEATURES = --features millstream-crds/cel
 
 .PHONY: help demo test check dev gen sim crash bench bench-peers check-each
-.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof cluster-test cluster-demo cluster-ci cluster-lint
+.PHONY: images cluster-up cluster-status cluster-load cluster-down cluster-proof cluster-test cluster-upgrade cluster-demo cluster-ci cluster-lint
 .PHONY: charts apiserver
 .PHONY: format lint docs unit tidy server clients
 
@@ -109,6 +109,10 @@ cluster-test: ## clients and faults on the cluster: SCENARIOS=--short, or names;
 	@$(CARGO) build --quiet --locked -p millstream-e2e --bin history
 	@$(PYTHON) e2e/images/proof.py
 	@$(PYTHON) e2e/cluster/scenarios.py $(SCENARIOS)
+
+cluster-upgrade: ## records of an older commit, upgraded to this one under load: FROM=REF
+	@$(CARGO) build --quiet --locked -p millstream-e2e --bin history
+	@$(PYTHON) e2e/cluster/upgrade.py $(FROM)
 
 cluster-lint: ## scripts and manifests of e2e/cluster, e2e/kind and e2e/images, without a cluster
 	@$(PYTHON) e2e/cluster/lint.py

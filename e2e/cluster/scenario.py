@@ -25,7 +25,7 @@ VALUES = "e2e/examples/kubernetes/values-small.yaml"
 SYSTEM = "millstream-system"
 STREAMS = "millstream-e2e"
 SERVICE, SERVICE_PORT, TLS_PORT = "millstream", 80, 443
-ADMIN_PORT = 4568
+ADMIN_PORT, METRICS_SECRET = 4568, "millstream-metrics"
 INSTALL_SECONDS = 180
 READY_SECONDS = 120
 GONE_SECONDS = 90
@@ -226,11 +226,18 @@ class Installation:
         with tempfile.NamedTemporaryFile("w+", suffix=".log") as log, running(words, log) as process:
             pattern = r"Forwarding from (127\.0\.0\.1:\d+)"
             address = wait_for_line(process, pathlib.Path(log.name), pattern)
-            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            ask = urllib.request.Request(f"http://{address}/metrics", headers={
+                "Authorization": f"Bearer {self.metrics_token()}"})
+            with urllib.request.urlopen(ask, timeout=10) as answer:
                 said = answer.read().decode()
         found = re.search(r"^millstream_shards (\d+)$", said, re.MULTILINE)
         assert found, f"{name} does not show its shards"
         return int(found[1])
+
+    def metrics_token(self) -> str:
+        """What the metrics of the namespace's pods ask for."""
+        secret = self.target.get("secret", METRICS_SECRET, "-n", self.streams)
+        return base64.b64decode(secret["data"]["token"]).decode()
 
     def wait_event(self, kind: str, name: str, reason: str, words: str, seconds=READY_SECONDS) -> None:
         """Waits for an Event with these words in its message."""
