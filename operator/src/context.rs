@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
-use millstream_clock::{Clock, task};
+use millstream_clock::{Clock, Entropy, task};
 use millstream_crds::data_stream::DataStreamResource;
 use parking_lot::Mutex;
 
@@ -33,6 +33,8 @@ pub struct Context {
     pub namespace: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
     /// Counters.
     pub metrics: Metrics,
     /// Where Events go.

@@ -58,6 +58,12 @@ pub const TOKEN_DIR: &str = "/var/run/secrets/millstream";
 pub const CA_DIR: &str = "/etc/millstream/ca";
 /// The key of the certificates in the bundle's ConfigMap, and their file.
 pub const CA_FILE: &str = "ca.crt";
+/// The Secret, in each namespace with servers, whose token they ask for before they show metrics.
+pub const METRICS_SECRET: &str = "millstream-metrics";
+/// The key of the token in [`METRICS_SECRET`], and its file.
+pub const METRICS_TOKEN_KEY: &str = "token";
+/// Where a server finds [`METRICS_SECRET`].
+pub const METRICS_DIR: &str = "/var/run/secrets/millstream-metrics";
 
 /// One namespace's pool of shard pods.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

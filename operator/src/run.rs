@@ -296,6 +296,7 @@ fn context(
         config: Arc::clone(&parts.config),
         namespace: parts.namespace.clone(),
         clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
         metrics: parts.metrics.clone(),
         recorder: Recorder::new(client.clone(), reporter),
         station,

@@ -24,6 +24,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::build::{PoolInput, PoolObjects, objects, stateful_set};
+use super::metrics_token::Tokens;
 use super::retire::{self, Verdict};
 use super::roll::{self, Step};
 use super::{size, view};
@@ -46,6 +47,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
 const KIND: KindLabel = KindLabel { kind: "Pool" };
+const TOKEN_KIND: &str = "MetricsToken";
 
 /// The loop over all pools.
 pub struct Keeper {
@@ -53,6 +55,7 @@ pub struct Keeper {
     applied: BTreeMap<PoolKey, Applied>,
     told: Option<Vec<PoolSpec>>,
     warned: BTreeMap<PoolKey, String>,
+    tokens: Tokens,
 }
 
 /// What was applied last, and when.
@@ -65,12 +68,13 @@ struct Applied {
 impl Keeper {
     /// A keeper that has applied nothing yet.
     #[must_use]
-    pub const fn new(context: Arc<Context>) -> Self {
+    pub fn new(context: Arc<Context>) -> Self {
         Self {
             context,
             applied: BTreeMap::new(),
             told: None,
             warned: BTreeMap::new(),
+            tokens: Tokens::default(),
         }
     }
 
@@ -96,7 +100,8 @@ impl Keeper {
 
     /// Looks at every pool once; whether each is as it should be.
     pub async fn round(&mut self) -> bool {
-        let plan = self.context.plan();
+        let context = Arc::clone(&self.context);
+        let plan = context.plan();
         if !plan.is_made {
             // Without a plan a pool in use looks like one that nobody names.
             return true;
@@ -104,7 +109,15 @@ impl Keeper {
         let sets = self.sets();
         let named: BTreeSet<PoolKey> = plan.pools.keys().chain(sets.keys()).cloned().collect();
         self.tell_coordinator(&named, &sets);
-        let mut all_kept = true;
+        // The gateways are in the operator's own namespace.
+        let used = named.iter().filter(|key| {
+            sets.contains_key(*key) || plan.pools.get(*key).is_some_and(|pool| pool.shards > 0)
+        });
+        let namespaces: BTreeSet<&str> = used
+            .map(|key| key.namespace.as_str())
+            .chain([context.namespace.as_str()])
+            .collect();
+        let mut all_kept = self.keep_tokens(&namespaces).await;
         for key in &named {
             let demand = plan.pools.get(key).cloned().unwrap_or_default();
             let begun = self.context.clock.monotonic();
@@ -128,6 +141,23 @@ impl Keeper {
             }
         }
         self.applied.retain(|key, _| named.contains(key));
+        all_kept
+    }
+
+    /// Sees that each namespace has a token for its metrics. Without one everything else goes on.
+    async fn keep_tokens(&mut self, namespaces: &BTreeSet<&str>) -> bool {
+        let mut all_kept = true;
+        for namespace in namespaces {
+            if let Err(error) = self.tokens.keep(&self.context, namespace).await {
+                let labels = ErrorLabels {
+                    kind: TOKEN_KIND,
+                    reason: apply::reason(&error),
+                };
+                self.context.metrics.errors.get_or_create(&labels).inc();
+                tracing::warn!(namespace, %error, "no token for metrics was made; it is repeated");
+                all_kept = false;
+            }
+        }
         all_kept
     }
 

@@ -219,7 +219,7 @@ fn the_pods_satisfy_the_restricted_standard() {
         let ports = container["ports"].as_array().expect("a list");
         assert!(ports.iter().all(|port| port.get("hostPort").is_none()));
     }
-    let kinds = ["configMap", "emptyDir", "projected"];
+    let kinds = ["configMap", "emptyDir", "projected", "secret"];
     for volume in pod["volumes"].as_array().expect("a list") {
         assert!(
             kinds.iter().any(|kind| volume.get(kind).is_some()),
@@ -227,6 +227,36 @@ fn the_pods_satisfy_the_restricted_standard() {
         );
     }
     assert_eq!(all["account"]["automountServiceAccountToken"], json!(false));
+}
+
+#[test]
+fn metrics_ask_for_the_token_of_the_namespace_and_records_do_not_wait_for_it() {
+    let config = config();
+    let all = json_of(&made(&config, &key(), 1));
+    let pod = &all["set"]["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().expect("a list");
+    let volume = volumes.iter().find(|volume| volume["name"] == "metrics");
+    assert_eq!(
+        volume.expect("there")["secret"],
+        json!({"secretName": "millstream-metrics", "defaultMode": 0o440, "optional": true})
+    );
+    let container = &pod["containers"][0];
+    let mounts = container["volumeMounts"].as_array().expect("a list");
+    let mount = mounts.iter().find(|mount| mount["name"] == "metrics");
+    let variables = container["env"].as_array().expect("a list");
+    let variable = variables
+        .iter()
+        .find(|variable| variable["name"] == "MILLSTREAM_METRICS_TOKEN_FILE");
+    assert_eq!(
+        variable.expect("there")["value"],
+        json!("/var/run/secrets/millstream-metrics/token")
+    );
+    let mount = mount.expect("there");
+    assert_eq!(
+        mount["mountPath"],
+        json!("/var/run/secrets/millstream-metrics")
+    );
+    assert_eq!(mount["readOnly"], json!(true));
 }
 
 #[test]

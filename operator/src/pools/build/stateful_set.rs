@@ -12,15 +12,15 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, EmptyDirVolumeSource, LocalObjectReference, PersistentVolumeClaim,
     PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
-    SeccompProfile, ServiceAccountTokenProjection, TopologySpreadConstraint, Volume,
-    VolumeProjection, VolumeResourceRequirements,
+    SeccompProfile, SecretVolumeSource, ServiceAccountTokenProjection, TopologySpreadConstraint,
+    Volume, VolumeProjection, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::{PoolInput, metadata, some_map};
 use crate::config::pool_class::{PoolClass, SpreadRule};
-use crate::names::{ANNOTATION_RESTARTED_AT, RUN_AS};
+use crate::names::{ANNOTATION_RESTARTED_AT, METRICS_SECRET, RUN_AS};
 
 /// The volume with the records.
 const VOLUME_DATA: &str = "data";
@@ -28,6 +28,10 @@ const VOLUME_DATA: &str = "data";
 const VOLUME_TOKEN: &str = "token";
 /// The volume with the authority's certificates.
 const VOLUME_CA: &str = "ca";
+/// The volume with the token that the metrics ask for.
+const VOLUME_METRICS: &str = "metrics";
+/// Who may read that token: the user and the group that the container runs as.
+const METRICS_MODE: i32 = 0o440;
 /// The volume for temporary files, since the root is read-only.
 const VOLUME_TMP: &str = "tmp";
 /// How long a token is valid, in seconds; the kubelet renews it at four fifths.
@@ -229,6 +233,17 @@ fn volumes(input: &PoolInput<'_>) -> Vec<Volume> {
             config_map: Some(ConfigMapVolumeSource {
                 name: input.config.contract.ca_bundle.clone(),
                 ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: VOLUME_METRICS.to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(METRICS_SECRET.to_owned()),
+                default_mode: Some(METRICS_MODE),
+                // Records are served without it; nobody sees the metrics then.
+                optional: Some(true),
+                ..SecretVolumeSource::default()
             }),
             ..Volume::default()
         },

@@ -6,8 +6,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{VOLUME_CA, VOLUME_DATA, VOLUME_TMP, VOLUME_TOKEN};
-use crate::names::{CA_DIR, CA_FILE, DATA_DIR, PORT_ADMIN, PORT_RPC, TOKEN_DIR};
+use super::{VOLUME_CA, VOLUME_DATA, VOLUME_METRICS, VOLUME_TMP, VOLUME_TOKEN};
+use crate::names::{
+    CA_DIR, CA_FILE, DATA_DIR, METRICS_DIR, METRICS_TOKEN_KEY, PORT_ADMIN, PORT_RPC, TOKEN_DIR,
+};
 use crate::pools::build::PoolInput;
 
 /// Probes that may fail before a starting container is given up: recovery reads the whole log.
@@ -39,6 +41,7 @@ pub(super) fn build(input: &PoolInput<'_>) -> Container {
             mount(VOLUME_DATA, DATA_DIR, false),
             mount(VOLUME_TOKEN, TOKEN_DIR, true),
             mount(VOLUME_CA, CA_DIR, true),
+            mount(VOLUME_METRICS, METRICS_DIR, true),
             mount(VOLUME_TMP, "/tmp", false),
         ]),
         ..Container::default()
@@ -62,6 +65,10 @@ fn environment(input: &PoolInput<'_>) -> Vec<EnvVar> {
         field("POD_UID", "metadata.uid"),
         value("MILLSTREAM_DATA_DIR", DATA_DIR),
         value("MILLSTREAM_ADMIN_LISTEN", &format!("0.0.0.0:{PORT_ADMIN}")),
+        value(
+            "MILLSTREAM_METRICS_TOKEN_FILE",
+            &format!("{METRICS_DIR}/{METRICS_TOKEN_KEY}"),
+        ),
         value("MILLSTREAM_RPC_LISTEN", &format!("0.0.0.0:{PORT_RPC}")),
         value("MILLSTREAM_OPERATOR", &operator),
         value("MILLSTREAM_TOKEN_FILE", &format!("{TOKEN_DIR}/token")),
