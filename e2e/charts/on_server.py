@@ -13,7 +13,7 @@ from tally import equal, holds
 OPERATOR = f"system:serviceaccount:{helm.NAMESPACE}:millstream-operator"
 GATEWAY = f"system:serviceaccount:{helm.NAMESPACE}:millstream-gateway"
 # Kinds that need custom resources of others.
-FOREIGN = ("ServiceMonitor", "PrometheusRule")
+FOREIGN = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/datastreams.millstream.dev"
 
 # Who, verb, group, resource, name, namespace, and whether it is allowed when team-a is watched.
@@ -22,6 +22,11 @@ RIGHTS = [
     (OPERATOR, "patch", "millstream.dev", "datastreams/status", "", "team-a", True),
     (OPERATOR, "list", "", "secrets", "", "team-a", True),
     (OPERATOR, "patch", "", "secrets", "", "team-a", False),
+    (OPERATOR, "create", "", "secrets", "", "team-a", True),
+    (OPERATOR, "update", "", "secrets", "millstream-metrics", "team-a", True),
+    (OPERATOR, "update", "", "secrets", "loader", "team-a", False),
+    (OPERATOR, "delete", "", "secrets", "millstream-metrics", "team-a", False),
+    (OPERATOR, "create", "", "secrets", "", "default", False),
     (OPERATOR, "patch", "apps", "statefulsets", "", "team-a", True),
     (OPERATOR, "delete", "", "pods", "", "team-a", True),
     # A pool that is given up goes, which needs its pods: tried on a cluster.
@@ -38,6 +43,7 @@ RIGHTS = [
     (OPERATOR, "list", "", "secrets", "", "default", False),
     (OPERATOR, "list", "", "secrets", "", "", False),
     (OPERATOR, "update", "", "secrets", "millstream-ca", helm.NAMESPACE, True),
+    (OPERATOR, "update", "", "secrets", "millstream-metrics", helm.NAMESPACE, True),
     (OPERATOR, "update", "", "secrets", "other", helm.NAMESPACE, False),
     (OPERATOR, "list", "", "secrets", "", helm.NAMESPACE, False),
     (OPERATOR, "update", "coordination.k8s.io", "leases", "millstream-operator", helm.NAMESPACE, True),

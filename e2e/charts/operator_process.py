@@ -34,6 +34,7 @@ POOL = {
     "NetworkPolicy":
         "/apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/millstream-shard-default",
     "ConfigMap": "/api/v1/namespaces/team-a/configmaps/millstream-ca-bundle",
+    "Secret": f"/api/v1/namespaces/team-a/secrets/{rules.METRICS_SECRET}",
 }
 
 
@@ -66,6 +67,8 @@ def all_checks(tally, server):
             until("the authority", operator, lambda: read(server, secret).get("data"))
             bundle = f"/api/v1/namespaces/{helm.NAMESPACE}/configmaps/millstream-ca-bundle"
             until("its bundle", operator, lambda: read(server, bundle).get("data", {}).get("ca.crt"))
+            token = f"/api/v1/namespaces/{helm.NAMESPACE}/secrets/{rules.METRICS_SECRET}"
+            until("a token for metrics", operator, lambda: read(server, token).get("data", {}).get("token"))
         with tally.check("operator: a stream gets its pool"):
             make_stream(server)
             for kind, path in POOL.items():
@@ -74,6 +77,7 @@ def all_checks(tally, server):
             objects = [{**read(server, POOL["StatefulSet"]), "kind": "StatefulSet"}]
             equal(rules.pod_security(objects), [])
             equal(rules.variables(objects, helm.SETTINGS.read_text()), [])
+            equal(rules.secret_modes(objects) + rules.metrics_tokens(objects), [])
         with tally.check("operator: the object says that it is being worked on"):
             until("Reconciling", operator, lambda: condition(server, "Reconciling") == "True")
             equal(condition(server, "Ready"), "False")

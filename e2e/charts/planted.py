@@ -16,6 +16,14 @@ def _container(objects):
     return _pod(objects)["containers"][0]
 
 
+def _volume(objects, name):
+    return next(each for each in _pod(objects)["volumes"] if each["name"] == name)
+
+
+def _variable(objects, name):
+    return next(each for each in _container(objects)["env"] if each["name"] == name)
+
+
 def _kind(objects, kind):
     return rules.of_kind(objects, kind)[0]
 
@@ -40,6 +48,18 @@ FAULTS = [
     (lambda o: _pod(o)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}), "not allowed"),
     (lambda o: _pod(o).update(automountServiceAccountToken=True), "carries a token"),
     (lambda o: _pod(o).update(terminationGracePeriodSeconds=20), "drain"),
+    (lambda o: _pod(o)["tolerations"].pop(), "stays on a lost node"),
+    (lambda o: _pod(o, "operator")["tolerations"][0].update(tolerationSeconds=300), "stays on a lost node"),
+    (lambda o: _pod(o)["topologySpreadConstraints"].pop(), "spread over"),
+    (lambda o: _pod(o)["topologySpreadConstraints"][0].pop("nodeTaintsPolicy"), "no pods counts"),
+    (lambda o: _pod(o)["topologySpreadConstraints"][0].pop("matchLabelKeys"), "former rollout"),
+    (lambda o: _volume(o, "metrics")["secret"].pop("defaultMode"), "mode None"),
+    (lambda o: _volume(o, "metrics")["secret"].update(defaultMode=0o444), "mode 0o444"),
+    (lambda o: _volume(o, "metrics")["secret"].update(secretName="other"), "holds other"),
+    (lambda o: _variable(o, "MILLSTREAM_METRICS_TOKEN_FILE").update(value="/t"), "ask for no token"),
+    (lambda o: _kind(o, "PodMonitor")["spec"]["podMetricsEndpoints"][0].pop("authorization"), "another token"),
+    (lambda o: _kind(o, "PodMonitor")["spec"]["podMetricsEndpoints"][0].update(port="rpc"), "no port rpc"),
+    (lambda o: _kind(o, "PodMonitor")["spec"]["selector"]["matchLabels"].clear(), "selects by"),
     (lambda o: _rule(o).update(verbs=["*"]), "wildcard"),
     (lambda o: _rule(o).update(resources=["*"]), "wildcard"),
     (lambda o: _rule(o).update(verbs=["bind"]), "other rights"),

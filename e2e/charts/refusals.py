@@ -30,9 +30,13 @@ TABLE = [
         ["--set", "gateway.tls.enabled=true,gateway.tls.selfSigned=true,gateway.tls.secretName=x"],
         ["exclude each other"],
     ),
+    (["--set-json", 'podMonitor.namespaces=["*"]'], ["/podMonitor/namespaces/0", "pattern"]),
+    (["--set", "podMonitor.token=x"], ["/podMonitor", "'token' not allowed"]),
     (["--set", "serviceMonitor.enabled=true"], ["serviceMonitor.bearerTokenSecret", "token"]),
     (["--set", "operator.lease.durationSeconds=1"], ["/operator/lease/durationSeconds", "minimum"]),
     (["--set-string", "operator.podLabels.app\\.kubernetes\\.io/name=x"], ["operator.podLabels", "choose another label"]),
+    (["--set", "gateway.spread.host=Maybe"], ["/gateway/spread/host", "'DoNotSchedule'"]),
+    (["--set", "gateway.nodeLossSeconds=-1"], ["/gateway/nodeLossSeconds", "minimum"]),
     (["--set", "gateway.service.type=ExternalName"], ["/gateway/service/type", "'LoadBalancer'"]),
 ]
 

@@ -18,12 +18,23 @@ CLUSTER_WIDE = {
 }
 # Rights that lead to any other.
 ESCALATING = {"escalate", "bind", "impersonate"}
+# The taints of a node that was lost, and the longest that a pod without records may stay there.
+LOST = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+SOON = 60
+# What a Secret's file may be in a pod: read by the user and the group that the container runs as.
+SECRET_MODE = 0o440
+# The Secret that the operator keeps in each namespace with servers, and where its token is in a pod.
+METRICS_SECRET = "millstream-metrics"
+METRICS_TOKEN = "/var/run/secrets/millstream-metrics/token"
 FORBIDDEN = {"pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token", "nodes/proxy"}
 
 
 def all_faults(objects):
     """Every fault by every rule."""
-    rules = (pod_security, rights, gateway_rights, selectors, ports, volumes, endings, labels, probes)
+    rules = (
+        pod_security, rights, gateway_rights, selectors, ports, volumes, endings, labels, probes,
+        secret_modes, metrics_tokens, lost_nodes,
+    )
     return [fault for rule in rules for fault in rule(objects)]
 
 
@@ -151,7 +162,7 @@ def _selector(each):
     spec = each.get("spec", {})
     if each["kind"] == "Service":
         return spec["selector"]
-    if each["kind"] in (*WORKLOADS, "PodDisruptionBudget"):
+    if each["kind"] in (*WORKLOADS, "PodDisruptionBudget", "PodMonitor", "ServiceMonitor"):
         return spec["selector"]["matchLabels"]
     if each["kind"] == "NetworkPolicy":
         return spec["podSelector"]["matchLabels"]
@@ -161,10 +172,14 @@ def _selector(each):
 def ports(objects):
     """A port that is named somewhere is a port of the pods meant."""
     faults = []
-    for each in of_kind(objects, "Service", "NetworkPolicy"):
+    for each in of_kind(objects, "Service", "NetworkPolicy", "PodMonitor"):
         known = _port_names(objects, _selector(each))
         if each["kind"] == "Service":
             used = [port["targetPort"] for port in each["spec"]["ports"]]
+        elif each["kind"] == "PodMonitor":
+            used = [endpoint["port"] for endpoint in each["spec"]["podMetricsEndpoints"]]
+            # Shard pods are the operator's: their ports are tested there.
+            known |= {"admin"} if each["metadata"]["name"].endswith("-shard") else set()
         else:
             rules = each["spec"]["ingress"]
             used = [port["port"] for rule in rules for port in rule["ports"]]
@@ -203,6 +218,70 @@ def volumes(objects):
             source = volume.get("configMap", {}).get("name")
             if source and source not in maps | made_later:
                 faults.append(f"{name}: no ConfigMap {source}")
+    return faults
+
+
+def lost_nodes(objects):
+    """Pods leave a lost node soon; gateways are spread over the nodes that take pods, at each rollout anew."""
+    faults = []
+    for name, metadata, spec in templates(objects):
+        if metadata["labels"]["app.kubernetes.io/component"] == "shard":
+            # They cannot leave their volumes.
+            continue
+        soon = {
+            each["key"] for each in spec.get("tolerations", [])
+            if each.get("effect") == "NoExecute" and each.get("tolerationSeconds", SOON + 1) <= SOON
+        }
+        if not LOST <= soon:
+            faults.append(f"{name}: stays on a lost node: {sorted(LOST - soon)}")
+        if metadata["labels"]["app.kubernetes.io/component"] != "gateway":
+            continue
+        spread = {each["topologyKey"]: each for each in spec.get("topologySpreadConstraints", [])}
+        if set(spread) != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
+            faults.append(f"{name}: spread over {sorted(spread)}")
+        for key, each in spread.items():
+            if each.get("nodeTaintsPolicy") != "Honor":
+                faults.append(f"{name}: {key}: a node that takes no pods counts")
+            if each.get("matchLabelKeys") != ["pod-template-hash"]:
+                faults.append(f"{name}: {key}: pods of the former rollout count")
+    return faults
+
+
+def secret_modes(objects):
+    """Nobody but the container's own user and group can read what is secret."""
+    faults = []
+    for name, _, spec in templates(objects):
+        for volume in spec.get("volumes", []):
+            mode = volume["secret"].get("defaultMode") if "secret" in volume else SECRET_MODE
+            if mode is None or mode & ~SECRET_MODE:
+                faults.append(f"{name}: volume {volume['name']} has mode {mode and oct(mode)}")
+    return faults
+
+
+def metrics_tokens(objects):
+    """Servers ask for the token that scrapers are told to send."""
+    faults = []
+    for name, _, spec in templates(objects):
+        for container in spec["containers"]:
+            values = {each["name"]: each.get("value") for each in container.get("env", [])}
+            if "MILLSTREAM_ADMIN_LISTEN" not in values:
+                continue
+            if values.get("MILLSTREAM_METRICS_TOKEN_FILE") != METRICS_TOKEN:
+                faults.append(f"{name}: its metrics ask for no token")
+            secrets = {
+                mount["mountPath"]: volume["secret"]["secretName"]
+                for mount in container["volumeMounts"]
+                for volume in spec["volumes"]
+                if mount["name"] == volume["name"] and "secret" in volume
+            }
+            folder = METRICS_TOKEN.rpartition("/")[0]
+            if secrets.get(folder) != METRICS_SECRET:
+                faults.append(f"{name}: {folder} holds {secrets.get(folder)}")
+    wanted = {"name": METRICS_SECRET, "key": METRICS_TOKEN.rpartition("/")[2]}
+    for monitor in of_kind(objects, "PodMonitor"):
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            if endpoint.get("authorization", {}).get("credentials") != wanted:
+                faults.append(f"{name_of(monitor)}: sends another token than the pods ask for")
     return faults
 
 

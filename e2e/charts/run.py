@@ -41,13 +41,14 @@ def main() -> int:
             with tally.check(f"{name}: renders as it did"):
                 golden(name, HEADER + helm.template(values))
     with tally.check("every rule finds the fault planted for it"):
-        planted.check(helm.objects(helm.template(helm.cases()["default"])))
+        values = helm.cases()["default"]
+        planted.check(helm.objects(helm.template(values, helm.MAIN, "--set", "podMonitor.enabled=true")))
     for options, words in refusals.TABLE:
         with tally.check(f"refused: {' '.join(options)}"):
             refusals.check(options, words)
     for check in (
         documented, settings, alerts_know_their_metrics, everything_is_everything, namespaces,
-        releases, images,
+        releases, images, monitors,
     ):
         with tally.check(f"{check.__name__}: {check.__doc__}"):
             check()
@@ -148,7 +149,7 @@ def namespaces():
         namespace = each["metadata"].get("namespace")
         if each["kind"] in ("ClusterRole", "ClusterRoleBinding"):
             equal(namespace, None, rules.name_of(each))
-        elif each["kind"] not in ("Role", "RoleBinding"):
+        elif each["kind"] not in ("Role", "RoleBinding", "PodMonitor"):
             equal(namespace, helm.NAMESPACE, rules.name_of(each))
     default = helm.objects(helm.template(helm.cases()["default"]))
     watched = {role["metadata"]["namespace"] for role in rules.of_kind(default, "Role")}
@@ -166,6 +167,24 @@ def releases():
     ]
     equal(len(names[0]), 4, "objects outside of a namespace")
     equal(names[0] & names[1], set())
+
+
+def monitors():
+    """gateways are scraped in the release's namespace, shard pods in those that are watched or named."""
+    for case, wanted in (
+        ("default", []),
+        ("everything", [("gateway", helm.NAMESPACE), ("shard", "team-a"), ("shard", "team-b")]),
+        ("all-namespaces", [("gateway", helm.NAMESPACE)]),
+    ):
+        found = [
+            (each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"], each["metadata"]["namespace"])
+            for each in rules.of_kind(helm.objects(helm.template(helm.cases()[case])), "PodMonitor")
+        ]
+        equal(found, wanted, case)
+    watched = "podMonitor.enabled=true,watchNamespaces={team-c}"
+    rendered = helm.objects(helm.template(helm.cases()["default"], helm.MAIN, "--set", watched))
+    found = [each["metadata"]["namespace"] for each in rules.of_kind(rendered, "PodMonitor")]
+    equal(found, [helm.NAMESPACE, "team-c"])
 
 
 def images():

@@ -74,9 +74,14 @@ priorityClassName: {{ . }}
 {{- with .nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
+# A node that is lost has been silent for most of a minute when it gets these taints; the pods hold nothing.
+tolerations:
+  {{- range list "not-ready" "unreachable" }}
+  - {key: node.kubernetes.io/{{ . }}, operator: Exists, effect: NoExecute, tolerationSeconds: {{ $.nodeLossSeconds }}}
+  {{- end }}
+  {{- with .tolerations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{- /* The watched namespaces as a JSON list; empty when all are watched. */ -}}
@@ -119,6 +124,7 @@ self-signed
 {{- $settings := dict
   "MILLSTREAM_LISTEN" "0.0.0.0:4567"
   "MILLSTREAM_ADMIN_LISTEN" "0.0.0.0:4568"
+  "MILLSTREAM_METRICS_TOKEN_FILE" "/var/run/secrets/millstream-metrics/token"
   "MILLSTREAM_AUTH" "verify"
   "MILLSTREAM_DATA_DIR" "/var/lib/millstream"
   "MILLSTREAM_REGION" .Values.region
