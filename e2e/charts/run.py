@@ -48,7 +48,7 @@ def main() -> int:
             refusals.check(options, words)
     for check in (
         documented, settings, alerts_know_their_metrics, everything_is_everything, namespaces,
-        releases, images, monitors,
+        releases, images, monitors, types,
     ):
         with tally.check(f"{check.__name__}: {check.__doc__}"):
             check()
@@ -90,6 +90,33 @@ def _fields(schema, path):
         yield from _fields(field, f"{path}.{name}")
     for field in schema.get("patternProperties", {}).values():
         yield from _fields(field, f"{path}.*")
+
+
+# A value that is of another type than a field's.
+OTHER_TYPE = {"string": 7, "integer": "x", "boolean": "yes", "array": {"a": 1}, "object": "x"}
+
+
+def types():
+    """every field refuses a value of another type, and no map but Kubernetes' own takes any key."""
+    schema = json.loads((helm.MAIN / "values.schema.json").read_text())
+    taken, open_maps = [], []
+    for path, field in _fields(schema, ""):
+        # A choice of texts has no type of its own.
+        value = OTHER_TYPE[field.get("type", "string")]
+        names = path.replace("*", "default").strip(".").split(".")
+        for name in reversed(names[1:]):
+            value = {name: value}
+        try:
+            helm.helm("template", helm.RELEASE, helm.MAIN, "--set-json", f"{names[0]}={json.dumps(value)}")
+        except helm.Refused as refused:
+            holds("values don't meet the specifications of the schema" in str(refused), f"{path}: {refused}")
+        else:
+            taken.append(path)
+        closed = field.get("additionalProperties", True) is not True
+        if field.get("type") == "object" and not closed:
+            open_maps.append(path.rpartition(".")[2])
+    equal(taken, [], "fields that take anything")
+    equal(set(open_maps), {"global", "affinity", "requests", "limits"}, "maps that take any key")
 
 
 def settings():
