@@ -2,6 +2,7 @@
 //! it was built.
 
 mod api;
+mod gateways;
 mod metrics_token;
 mod mock;
 mod rig;

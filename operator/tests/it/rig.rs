@@ -10,8 +10,8 @@ use kube::client::ClientBuilder;
 use millstream_clock::{SeededEntropy, SystemClock, task};
 use millstream_control::attach::{Contract as _, Session};
 use millstream_control::{
-    DesiredState, Health, HomedStream, Identity, ObservedState, ObservedStream, Role, StreamPhase,
-    Wanted,
+    CataloguePoint, DesiredState, Health, HomedStream, Identity, ObservedState, ObservedStream,
+    Role, StreamPhase, Wanted,
 };
 use millstream_operator::calls::CountCalls;
 use millstream_operator::config::OperatorConfig;
@@ -62,6 +62,7 @@ pub(crate) struct Rig {
     pub(crate) parts: Parts,
     pub(crate) leader: Leader,
     pub(crate) shards: Arc<Shards>,
+    pub(crate) keys: KeyKeeper,
     sessions: u64,
 }
 
@@ -105,6 +106,25 @@ impl Shards {
             rows.insert(stream.uid, row);
         }
         rows.values().cloned().collect()
+    }
+}
+
+/// What a server is told.
+type Told = watch::Receiver<Option<Arc<DesiredState>>>;
+
+/// A gateway that reports what the test says; dropping it ends its session.
+pub(crate) struct PlayedGateway {
+    state: ObservedState,
+    reports: mpsc::Sender<ObservedState>,
+    pub(crate) told: Told,
+}
+
+impl PlayedGateway {
+    /// Reports how far it has followed each group.
+    pub(crate) async fn follows(&mut self, catalogues: BTreeMap<GroupId, CataloguePoint>) {
+        self.state.catalogues = Some(catalogues);
+        let state = self.state.clone();
+        self.reports.send(state).await.expect("it listens");
     }
 }
 
@@ -171,6 +191,7 @@ impl Rig {
             parts,
             leader,
             shards,
+            keys,
             sessions: 0,
         }
     }
@@ -249,30 +270,16 @@ impl Rig {
 
     /// Attaches a shard server that does at once what it is told.
     pub(crate) async fn attach(&mut self, pod: &str) -> Attached {
-        self.sessions += 1;
         let server = Identity::new(TEAM, Role::Shard, pod).expect("an identity");
-        let (reports, observed) = mpsc::channel(4);
-        let desired = watch::Sender::new(None);
-        let told = desired.subscribe();
-        let session = Session {
-            id: self.sessions,
-            server: server.clone(),
-            observed,
-            desired,
-        };
-        self.operator.attach(session).await.expect("it leads");
+        let (reports, told) = self.open_session(&server).await;
         let shards = Arc::clone(&self.shards);
         let playing = play(server, shards, reports, told);
         Attached(task::spawn("played shard", playing))
     }
 
-    /// Attaches a gateway, and returns what it is told.
-    pub(crate) async fn attach_gateway(
-        &mut self,
-        pod: &str,
-    ) -> watch::Receiver<Option<Arc<DesiredState>>> {
+    /// One session of a server: where it reports, and what it is told.
+    async fn open_session(&mut self, server: &Identity) -> (mpsc::Sender<ObservedState>, Told) {
         self.sessions += 1;
-        let server = Identity::new(HOME, Role::Gateway, pod).expect("an identity");
         let (reports, observed) = mpsc::channel(4);
         let desired = watch::Sender::new(None);
         let told = desired.subscribe();
@@ -283,15 +290,21 @@ impl Rig {
             desired,
         };
         self.operator.attach(session).await.expect("it leads");
-        let state = ObservedState::starting(server);
-        reports.send(state).await.expect("it listens");
-        // The session lasts as long as somebody may report.
-        let mut until = told.clone();
-        drop(task::spawn("played gateway", async move {
-            while until.changed().await.is_ok() {}
-            drop(reports);
-        }));
-        told
+        (reports, told)
+    }
+
+    /// Attaches a gateway that is ready and knows of no stream yet.
+    pub(crate) async fn attach_gateway(&mut self, pod: &str) -> PlayedGateway {
+        let server = Identity::new(HOME, Role::Gateway, pod).expect("an identity");
+        let (reports, told) = self.open_session(&server).await;
+        let mut gateway = PlayedGateway {
+            state: ObservedState::starting(server),
+            reports,
+            told,
+        };
+        gateway.state.health.ready = true;
+        gateway.follows(BTreeMap::new()).await;
+        gateway
     }
 
     /// Makes the pods of the default pool run and attaches their servers.
@@ -368,6 +381,7 @@ async fn play(
     mut told: watch::Receiver<Option<Arc<DesiredState>>>,
 ) {
     let mut state = ObservedState::starting(server.clone());
+    let mut changes = 0;
     loop {
         if reports.send(state.clone()).await.is_err() || told.changed().await.is_err() {
             return;
@@ -381,7 +395,13 @@ async fn play(
                 ready: true,
                 reason: None,
             };
-            state.streams = shards.obey(server.name(), &desired.group, &desired.streams);
+            let streams = shards.obey(server.name(), &desired.group, &desired.streams);
+            changes += u64::from(streams != state.streams);
+            state.streams = streams;
+            state.catalogue = Some(CataloguePoint {
+                epoch: state.epoch,
+                changes,
+            });
         }
     }
 }

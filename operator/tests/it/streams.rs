@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_control::{DesiredState, Wanted};
+use millstream_control::Wanted;
 use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
@@ -475,62 +475,5 @@ async fn a_leader_that_was_replaced_ends_when_it_writes() {
     let met =
         millstream_clock::task::timeout(std::time::Duration::from_secs(60), station.deposed());
     assert!(met.await.is_ok(), "it goes on");
-    drop(servers);
-}
-
-#[tokio::test]
-async fn keys_go_to_gateways_and_change_without_a_restart() {
-    let mut rig = Rig::new().await;
-    rig.apply("a", json!({"pool": "default"}));
-    let servers = rig.run_pool().await;
-    rig.wait_reason("a", "Active").await;
-    let told = rig.attach_gateway("millstream-gateway-x").await;
-    let keys = || -> Option<Vec<(String, String)>> {
-        let state = told.borrow().clone()?;
-        let DesiredState::Gateway(state) = &*state else {
-            return None;
-        };
-        let keys = state.access.access_keys.iter();
-        Some(
-            keys.map(|k| (k.id.clone(), k.secret.reveal().to_owned()))
-                .collect(),
-        )
-    };
-    let id = "AKIA0000000000000001";
-    let put = |secret: &str| {
-        use base64_simd::STANDARD;
-        let data = json!({
-            "id": STANDARD.encode_to_string(id), "secret": STANDARD.encode_to_string(secret),
-        });
-        rig.mock.put(
-            super::rig::SECRETS,
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "data": data,
-                "metadata": {
-                    "name": "key", "namespace": TEAM,
-                    "labels": {"millstream.dev/access-key": "true"},
-                },
-            }),
-        );
-    };
-    let has = |secret: &str| vec![(id.to_owned(), secret.to_owned())];
-    put("first-secret");
-    rig.wait_for("the key", || (keys()? == has("first-secret")).then_some(()))
-        .await;
-    put("second-secret");
-    rig.wait_for("the next key", || {
-        (keys()? == has("second-secret")).then_some(())
-    })
-    .await;
-    rig.mock.remove(super::rig::SECRETS, TEAM, "key");
-    rig.wait_for("no key", || keys()?.is_empty().then_some(()))
-        .await;
-    let state = told.borrow().clone().expect("told");
-    let DesiredState::Gateway(state) = Arc::unwrap_or_clone(state) else {
-        panic!("a gateway's state");
-    };
-    assert_eq!(state.routes.len(), 1);
-    assert_eq!(state.access.accounts["team"].as_str(), "000000000001");
-    assert_eq!(state.access.token_key.expect("a key").reveal().len(), 64);
     drop(servers);
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use millstream_control::Identity;
 use millstream_control::coordinator::{Phase as Fact, StreamFacts, Wait};
 use millstream_crds::data_stream::DataStreamResource;
 use millstream_types::StreamArn;
@@ -16,6 +17,8 @@ const CREATING: &str = "CREATING";
 const ACTIVE: &str = "ACTIVE";
 const UPDATING: &str = "UPDATING";
 const DELETING: &str = "DELETING";
+/// Most gateways that a message names.
+const NAMED_MAX: usize = 3;
 
 /// What there is to be seen of `object`.
 #[must_use]
@@ -55,6 +58,23 @@ pub fn seen(
             .map(|facts| facts.unavailable.iter().map(ToString::to_string).collect())
             .unwrap_or_default(),
     }
+}
+
+/// Which gateways do not serve the stream as it is; none when all do, or when there is none: the
+/// stream itself serves, and a gateway says that it is ready only when it knows what there is.
+fn catching_up(behind: &[Identity]) -> Option<String> {
+    let named: Vec<&str> = behind.iter().take(NAMED_MAX).map(Identity::name).collect();
+    if named.is_empty() {
+        return None;
+    }
+    let more = match behind.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "waiting for {}{more} to hear of it",
+        named.join(", ")
+    ))
 }
 
 fn arn(stream: &ValidatedDataStream) -> String {
@@ -98,7 +118,12 @@ fn phase(key: &PoolKey, facts: Option<&StreamFacts>, is_current: bool) -> Phase 
             Reason::Creating,
             message.unwrap_or("the shards are being made"),
         ),
-        Fact::Active if is_current => Phase::Active,
+        // Gateways cannot hear of it while its home is away; the pods' being away says more.
+        Fact::Active if is_current && !facts.unavailable.is_empty() => Phase::Active,
+        Fact::Active if is_current => match catching_up(&facts.gateways_behind) {
+            Some(text) => Phase::Progressing(Reason::GatewaysCatchingUp, text),
+            None => Phase::Active,
+        },
         Fact::Active => match message {
             Some(message) => Phase::Stalled(Reason::Refused, message.to_owned()),
             None => progress(Reason::Updating, "the settings are being changed"),
@@ -165,6 +190,7 @@ mod tests {
             phase,
             version: Some(Version(version)),
             shard_count: Some(4),
+            gateways_behind: Vec::new(),
             unavailable: Vec::new(),
             message: None,
         }
@@ -206,6 +232,24 @@ mod tests {
         }
         let waiting = at(&waits(Wait::Home));
         assert!(format!("{:?}", waiting.phase).contains("millstream-shard-default-1"));
+    }
+
+    #[test]
+    fn gateways_that_catch_up_are_named_unless_pods_are_away() {
+        let gateway = |n: u32| {
+            let role = millstream_control::Role::Gateway;
+            Identity::new("ms", role, &format!("gw-{n}")).expect("an identity")
+        };
+        let mut facts = facts(Fact::Active, 2);
+        facts.gateways_behind = (0..5).map(gateway).collect();
+        let text = "waiting for gw-0, gw-1, gw-2 and 2 more to hear of it";
+        assert_eq!(
+            at(&facts).phase,
+            Phase::Progressing(Reason::GatewaysCatchingUp, text.to_owned())
+        );
+        assert_eq!(at(&facts).stream_status.as_deref(), Some("ACTIVE"));
+        facts.unavailable = facts.home.iter().cloned().collect();
+        assert_eq!(at(&facts).phase, Phase::Active);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Reason {
     Placing,
     /// The shards are being made.
     Creating,
+    /// The stream is made, and some gateways have not heard of it as it is.
+    GatewaysCatchingUp,
     /// The settings are being changed.
     Updating,
     /// The records are being removed.
@@ -74,6 +76,7 @@ impl Reason {
             Self::PoolStarting => "PoolStarting",
             Self::Placing => "Placing",
             Self::Creating => "Creating",
+            Self::GatewaysCatchingUp => "GatewaysCatchingUp",
             Self::Updating => "Updating",
             Self::Deleting => "Deleting",
             Self::Retained => "Retained",

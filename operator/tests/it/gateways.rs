@@ -1,0 +1,101 @@
+//! What gateways are told, and what is waited for from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64_simd::STANDARD;
+use millstream_control::{CataloguePoint, DesiredState};
+use millstream_types::{Epoch, GroupId};
+use serde_json::json;
+
+use super::rig::{HOME, Rig, SECRETS, TEAM, condition};
+
+#[tokio::test]
+async fn a_stream_is_ready_once_every_gateway_at_work_knows_it() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    let mut gateway = rig.attach_gateway("millstream-gateway-x").await;
+    let waiting = rig.wait_reason("a", "GatewaysCatchingUp").await;
+    let ready = condition(&waiting, "Ready").expect("there");
+    assert_eq!(ready["status"], "False");
+    let text = ready["message"].as_str().expect("text");
+    assert!(text.contains("millstream-gateway-x"), "{text}");
+    let reconciling = condition(&waiting, "Reconciling").expect("there");
+    assert_eq!(reconciling["status"], "True");
+    assert_eq!(waiting["status"]["streamStatus"], "ACTIVE");
+
+    let far = CataloguePoint {
+        epoch: Epoch(1),
+        changes: 1_000,
+    };
+    let groups = (0..2).map(|n| GroupId::new(TEAM, "default", n).expect("a group"));
+    gateway
+        .follows(groups.map(|group| (group, far)).collect())
+        .await;
+    rig.wait_reason("a", "Active").await;
+    // one that goes away is not waited for
+    gateway.follows(BTreeMap::new()).await;
+    rig.wait_reason("a", "GatewaysCatchingUp").await;
+    drop(gateway);
+    rig.wait_reason("a", "Active").await;
+    drop(servers);
+}
+
+#[tokio::test]
+async fn keys_go_to_gateways_and_change_without_a_restart() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    let gateway = rig.attach_gateway("millstream-gateway-x").await;
+    let told = gateway.told.clone();
+    let keys = || -> Option<Vec<(String, String)>> {
+        let state = told.borrow().clone()?;
+        let DesiredState::Gateway(state) = &*state else {
+            return None;
+        };
+        let keys = state.access.access_keys.iter();
+        Some(
+            keys.map(|k| (k.id.clone(), k.secret.reveal().to_owned()))
+                .collect(),
+        )
+    };
+    let id = "AKIA0000000000000001";
+    let put = |secret: &str| {
+        let data = json!({
+            "id": STANDARD.encode_to_string(id), "secret": STANDARD.encode_to_string(secret),
+        });
+        rig.mock.put(
+            SECRETS,
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "data": data,
+                "metadata": {
+                    "name": "key", "namespace": TEAM,
+                    "labels": {"millstream.dev/access-key": "true"},
+                },
+            }),
+        );
+    };
+    let has = |secret: &str| vec![(id.to_owned(), secret.to_owned())];
+    put("first-secret");
+    rig.wait_for("the key", || (keys()? == has("first-secret")).then_some(()))
+        .await;
+    put("second-secret");
+    rig.wait_for("the next key", || {
+        (keys()? == has("second-secret")).then_some(())
+    })
+    .await;
+    rig.mock.remove(SECRETS, TEAM, "key");
+    rig.wait_for("no key", || keys()?.is_empty().then_some(()))
+        .await;
+    let state = told.borrow().clone().expect("told");
+    let DesiredState::Gateway(state) = Arc::unwrap_or_clone(state) else {
+        panic!("a gateway's state");
+    };
+    assert_eq!(state.routes.len(), 1);
+    assert_eq!(state.access.accounts["team"].as_str(), "000000000001");
+    assert_eq!(state.access.token_key.expect("a key").reveal().len(), 64);
+    drop(servers);
+}
