@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use millstream_clock::task;
 use millstream_control::attach::RemoteControl;
-use millstream_rpc::Routed;
+use millstream_rpc::{Routed, Seen};
 use millstream_storage::testkit::dice::Dice;
 use millstream_stream::{Status, Stream, Streams};
-use millstream_types::{Epoch, GroupId};
+use millstream_types::GroupId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -60,7 +60,7 @@ pub(crate) struct Gate {
     pub(crate) life: u64,
     pub(crate) streams: Streams<Routed>,
     pub(crate) control: RemoteControl,
-    pub(crate) seen: watch::Receiver<BTreeMap<GroupId, Epoch>>,
+    pub(crate) seen: watch::Receiver<BTreeMap<GroupId, Seen>>,
 }
 
 impl Gate {

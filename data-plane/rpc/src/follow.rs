@@ -23,13 +23,22 @@ use crate::wire::catalogue_update::What;
 
 /// Pause before a broken watch is begun again; it doubles up to the last one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Follows the catalogues of all groups.
 pub struct Follower {
     streams: Streams<Routed>,
     caller: Caller,
-    seen: watch::Sender<BTreeMap<GroupId, Epoch>>,
+    seen: watch::Sender<BTreeMap<GroupId, Seen>>,
+}
+
+/// How far the catalogue of a group was followed; the later one is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// The life of the group's writer.
+    pub epoch: Epoch,
+    /// Its changes in that life.
+    pub changes: u64,
 }
 
 /// Why a watch ended.
@@ -59,9 +68,9 @@ impl Follower {
         }
     }
 
-    /// The groups whose whole catalogue was seen at least once, with their epochs.
+    /// The groups whose whole catalogue was seen at least once, and how far it was followed.
     #[must_use]
-    pub fn seen(&self) -> watch::Receiver<BTreeMap<GroupId, Epoch>> {
+    pub fn seen(&self) -> watch::Receiver<BTreeMap<GroupId, Seen>> {
         self.seen.subscribe()
     }
 
@@ -129,7 +138,7 @@ struct Follow {
     caller: Caller,
     group: GroupId,
     server: Endpoint,
-    seen: watch::Sender<BTreeMap<GroupId, Epoch>>,
+    seen: watch::Sender<BTreeMap<GroupId, Seen>>,
 }
 
 impl Follow {
@@ -167,6 +176,7 @@ impl Follow {
         let mut all: Option<Vec<Stream>> = None;
         while let Some(update) = updates.message().await? {
             let epoch = Epoch(update.epoch);
+            let is_end = matches!(update.what, Some(What::AllEnd(_)));
             match update.what {
                 Some(What::Refused(_)) => return Err(WatchError::NotOwner),
                 Some(What::AllBegin(_)) => all = Some(Vec::new()),
@@ -196,6 +206,11 @@ impl Follow {
                 // A later program tells something that this one does not know.
                 None => {},
             }
+            // An earlier program counts no changes: its whole state is all that it can say.
+            if is_end || (update.changes.is_some() && all.is_none()) {
+                let changes = update.changes.unwrap_or_default();
+                self.note(Seen { epoch, changes });
+            }
         }
         Ok(())
     }
@@ -215,10 +230,15 @@ impl Follow {
                 self.caller.remove_stream(stream);
             }
         }
-        self.seen.send_modify(|seen| {
-            seen.insert(self.group.clone(), epoch);
-        });
         Ok(())
+    }
+
+    /// The catalogue was taken over up to here.
+    fn note(&self, seen: Seen) {
+        self.seen.send_if_modified(|all| {
+            let before = all.insert(self.group.clone(), seen);
+            before != Some(seen)
+        });
     }
 
     fn learn(&self, epoch: Epoch, news: News) -> Result<(), WatchError> {

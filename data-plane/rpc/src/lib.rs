@@ -31,7 +31,7 @@ mod wire {
 }
 
 pub use call::{Caller, Options};
-pub use follow::Follower;
+pub use follow::{Follower, Seen};
 pub use peers::RemoteGroups;
 pub use routed::Routed;
 pub use server::{ShardServer, ShardService};

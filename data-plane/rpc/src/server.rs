@@ -112,6 +112,8 @@ struct Telling<S> {
     watcher: Watcher<S>,
     epoch: Epoch,
     queue: VecDeque<What>,
+    /// How many changes are told once the queue is empty.
+    changes: Option<u64>,
     ending: Ending,
 }
 
@@ -124,6 +126,7 @@ impl<S: ShardStore> Telling<S> {
                 () = self.ending.wait() => return None,
                 update = self.watcher.next() => update,
             };
+            self.changes = self.watcher.changes();
             match update {
                 Update::All(streams) => {
                     let put = |stream: &Arc<millstream_stream::Stream>| put(stream);
@@ -139,9 +142,12 @@ impl<S: ShardStore> Telling<S> {
                 },
             }
         }
+        let what = self.queue.pop_front();
+        let is_last = self.queue.is_empty();
         Some(wire::CatalogueUpdate {
             epoch: self.epoch.0,
-            what: self.queue.pop_front(),
+            what,
+            changes: self.changes.filter(|_| is_last),
         })
     }
 }
@@ -326,6 +332,7 @@ impl<S: ShardStore> Shards for ShardService<S> {
             watcher: self.streams.watch(),
             epoch: self.epoch,
             queue: VecDeque::new(),
+            changes: None,
             ending,
         };
         if target.is_none_or(|target| target.group != self.group.as_str()) {

@@ -89,6 +89,13 @@ pub struct Watcher<S> {
 }
 
 impl<S> Streams<S> {
+    /// How many changes there were since the process started. Whoever watches, and was given as
+    /// many ([`Watcher::changes`]), knows everything that can be seen here now.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        *self.inner.feed.version.borrow()
+    }
+
     /// A watcher from now on; its first update says what there is.
     #[must_use]
     pub fn watch(&self) -> Watcher<S> {
@@ -101,6 +108,12 @@ impl<S> Streams<S> {
 }
 
 impl<S> Watcher<S> {
+    /// Up to how many changes the last update told; none before the first.
+    #[must_use]
+    pub const fn changes(&self) -> Option<u64> {
+        self.seen
+    }
+
     /// The next update; waits until there is one.
     pub async fn next(&mut self) -> Update {
         let Some(seen) = self.seen else {

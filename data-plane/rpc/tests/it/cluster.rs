@@ -17,7 +17,7 @@ use millstream_link::tls::{Keys, TlsConnector, TlsListener};
 use millstream_link::{
     Address, BoxIo, ConnectError, Connection, Connector, Endpoint, Identity, Listener as _, Role,
 };
-use millstream_rpc::{Caller, Follower, Options, RemoteGroups, Routed, ShardService};
+use millstream_rpc::{Caller, Follower, Options, RemoteGroups, Routed, Seen, ShardService};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::{
     Home, NewStream, PutEntry, Settings, ShardStore, Spread, Streams, TokenKey,
@@ -234,7 +234,7 @@ impl<S> Server<S> {
 pub(crate) struct Gateway {
     pub(crate) streams: Streams<Routed>,
     pub(crate) caller: Caller,
-    pub(crate) seen: watch::Receiver<BTreeMap<GroupId, Epoch>>,
+    pub(crate) seen: watch::Receiver<BTreeMap<GroupId, Seen>>,
 }
 
 impl Gateway {

@@ -1,8 +1,9 @@
 //! A gateway's copy of the catalogues.
 
 use millstream_link::Role;
-use millstream_rpc::Options;
+use millstream_rpc::{Options, Seen};
 use millstream_stream::{SettingsChange, Status};
+use millstream_types::Epoch;
 
 use crate::cluster::{Gateway, POOL, World, group, name, placed, scope};
 
@@ -11,6 +12,17 @@ async fn until(gateway: &Gateway, is: impl Fn(&Gateway) -> bool) {
     while !is(gateway) {
         watcher.next().await;
     }
+}
+
+/// Waits until the gateway says that it has followed the first group so far.
+async fn catches_up(gateway: &Gateway, changes: u64) {
+    let there = Seen {
+        epoch: Epoch(1),
+        changes,
+    };
+    let mut seen = gateway.seen.clone();
+    let reached = seen.wait_for(|all| all.get(&group(0)) == Some(&there));
+    drop(reached.await.expect("the follower lives"));
 }
 
 fn status(gateway: &Gateway, text: &str) -> Option<Status> {
@@ -62,6 +74,23 @@ async fn streams_of_a_server_that_is_away_stay_as_they_were() {
     servers.push(next);
     assert!(gateway.caller.place(POOL, (1, 2), &placed(&servers)));
     until(&gateway, |g| status(g, "s") == Some(Status::Deleting)).await;
+}
+
+#[tokio::test]
+async fn a_follower_says_how_far_it_is_and_then_knows_as_much_as_its_server() {
+    let world = World::new();
+    let servers = world.pool(2).await;
+    world.create(&servers, "s", 2).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    catches_up(&gateway, servers[0].streams.changes()).await;
+    assert_eq!(status(&gateway, "s"), Some(Status::Active));
+    let uid = servers[0].streams.all()[0].uid();
+    let before = servers[0].streams.changes();
+    servers[0].streams.begin_delete(uid).await.expect("begun");
+    assert!(servers[0].streams.changes() > before);
+    catches_up(&gateway, servers[0].streams.changes()).await;
+    assert_eq!(status(&gateway, "s"), Some(Status::Deleting));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A gateway: clients on one side, the shard servers of all pools on the other. It keeps nothing
 //! but its certificate and its last desired state.
 
+mod catalogues;
 mod control;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +18,9 @@ use millstream_clock::task;
 use millstream_control::{AccessKey, DesiredState, GatewayDesired, Role};
 use millstream_gateway::{Auth, Credentials, Drained, Gateway, Listeners, cloudwatch};
 use millstream_protocol::sigv4;
-use millstream_rpc::{Caller, Follower, Options, Routed};
+use millstream_rpc::{Caller, Follower, Options, Routed, Seen};
 use millstream_stream::{Streams, TokenKey};
-use millstream_types::{Epoch, GroupId, Scope};
+use millstream_types::{GroupId, Scope};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -64,6 +65,7 @@ pub(crate) async fn run(
     membership.report(|state| state.health.ready = true);
     tracing::info!(%addr, "ready");
     tokio::select! {
+        never = catalogues::report(&membership, copy.seen.clone()) => match never {},
         () = copy.told_by.follow(&mut desired) => {},
         () = &mut told => {},
     }
@@ -82,7 +84,7 @@ pub(crate) async fn run(
 struct Replica {
     streams: Streams<Routed>,
     told_by: Told,
-    seen: watch::Receiver<BTreeMap<GroupId, Epoch>>,
+    seen: watch::Receiver<BTreeMap<GroupId, Seen>>,
 }
 
 impl Replica {
@@ -117,7 +119,7 @@ impl Replica {
 
     /// Waits, within a limit, until all of `groups` have told of their streams.
     async fn complete(&mut self, groups: &BTreeSet<GroupId>) {
-        let all = |seen: &BTreeMap<GroupId, Epoch>| groups.iter().all(|g| seen.contains_key(g));
+        let all = |seen: &BTreeMap<GroupId, Seen>| groups.iter().all(|g| seen.contains_key(g));
         let complete = self.seen.wait_for(all);
         if task::timeout(CATALOGUES_WAIT, complete).await.is_err() {
             tracing::warn!("some groups have not told of their streams; serving the others");

@@ -13,7 +13,7 @@ use millstream_chassis::admin::Phase;
 use millstream_chassis::config::ShardRole;
 use millstream_chassis::drain::{Drain, drain};
 use millstream_clock::task;
-use millstream_control::{DesiredState, ObservedState, Role, ShardDesired};
+use millstream_control::{CataloguePoint, DesiredState, ObservedState, Role, ShardDesired};
 use millstream_link::grpc::{ServeOptions, serve};
 use millstream_link::tcp::TcpListener;
 use millstream_link::tls::TlsListener;
@@ -230,6 +230,11 @@ impl Running {
 
     fn observe(&self, state: &mut ObservedState, homes: &desired::Homes) {
         state.streams = homes.observed(&self.streams);
+        // Looked at afterwards: what was changed in between, the gateways may know, and need not.
+        state.catalogue = Some(CataloguePoint {
+            epoch: state.epoch,
+            changes: self.streams.changes(),
+        });
         let counters = self.engine.counters();
         state.counters.records_in = counters.records;
         state.counters.bytes_in = counters.record_bytes;
