@@ -25,6 +25,8 @@ pub enum StreamPhase {
     Gone,
     /// It should be served, was made before, and is not there any more.
     Lost,
+    /// It serves, but for shards that another group had and has lost.
+    Damaged,
     /// A later program says something that this one does not know.
     #[serde(other)]
     Unknown,

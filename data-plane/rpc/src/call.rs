@@ -213,6 +213,29 @@ impl Caller {
         self.call(group, attempt).await
     }
 
+    /// The life of the group's writer, from its server: it refuses whoever names another one.
+    pub(crate) async fn life(&self, group: &GroupId) -> Result<Epoch, CallError> {
+        use crate::wire::status_reply::Outcome;
+        let attempt = |mut client: Client, target: wire::Target| async move {
+            let life = Epoch(target.epoch);
+            let request = wire::StatusRequest {
+                target: Some(target),
+                // Nobody's: that the question is taken is the answer.
+                shard: convert::uid_bytes(0),
+            };
+            let answered = verdict(client.status(request).await, |reply| match &reply.outcome {
+                Some(Outcome::Refused(refused)) => Some(refused),
+                _ => None,
+            });
+            match answered {
+                Verdict::Done(_) => Verdict::Done(life),
+                Verdict::Refused(refused) => Verdict::Refused(refused),
+                Verdict::Unknown(reason) => Verdict::Unknown(reason),
+            }
+        };
+        self.call_idempotent(group, attempt).await
+    }
+
     async fn once<T, F>(
         &self,
         group: &GroupId,

@@ -192,30 +192,38 @@ pub(crate) fn page_in(page: wire::Page) -> Result<Read, Malformed> {
     })
 }
 
-pub(crate) fn guests_out(target: wire::Target, guests: &Guests) -> wire::OpenShardsRequest {
+pub(crate) fn shards_out(shards: &[ShardUid]) -> Vec<Bytes> {
+    shards.iter().map(|shard| uid_bytes(shard.0)).collect()
+}
+
+pub(crate) fn shards_in(shards: &[Bytes]) -> Result<Vec<ShardUid>, Malformed> {
+    shards.iter().map(|shard| shard_uid(shard)).collect()
+}
+
+pub(crate) fn guests_out(
+    target: wire::Target,
+    guests: &Guests,
+    opened_before: &[ShardUid],
+) -> wire::OpenShardsRequest {
     wire::OpenShardsRequest {
         target: Some(target),
         stream: uid_bytes(guests.stream.0),
         home: guests.home.as_str().to_owned(),
         created_ms: guests.created.0,
         retention_hours: guests.retention_hours,
-        shards: guests
-            .shards
-            .iter()
-            .map(|shard| uid_bytes(shard.0))
-            .collect(),
+        shards: shards_out(&guests.shards),
+        opened_before: shards_out(opened_before),
     }
 }
 
 pub(crate) fn guests_in(request: &wire::OpenShardsRequest) -> Result<Guests, Malformed> {
     let home = request.home.parse();
-    let shards = request.shards.iter().map(|shard| shard_uid(shard));
     Ok(Guests {
         stream: stream_uid(&request.stream)?,
         home: home.map_err(|_| Malformed("the home is no log group"))?,
         created: Millis(request.created_ms),
         retention_hours: request.retention_hours,
-        shards: shards.collect::<Result<_, _>>()?,
+        shards: shards_in(&request.shards)?,
     })
 }
 

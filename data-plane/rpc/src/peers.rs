@@ -1,13 +1,13 @@
 //! How the home of a stream asks the other groups of its pool.
 
 use millstream_stream::{Guests, PeerError, PeerGroups};
-use millstream_types::{GroupId, StreamUid};
+use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 
 use crate::call::{CallError, Caller, verdict};
 use crate::convert;
 use crate::wire;
 
-/// The other groups, each on its server. Both calls may be carried out twice.
+/// The other groups, each on its server. Every call may be carried out twice.
 #[derive(Clone, Debug)]
 pub struct RemoteGroups {
     caller: Caller,
@@ -34,10 +34,15 @@ fn done(failed: String) -> Result<(), PeerError> {
 }
 
 impl PeerGroups for RemoteGroups {
-    async fn open_shards(&self, group: &GroupId, guests: Guests) -> Result<(), PeerError> {
+    async fn open_shards(
+        &self,
+        group: &GroupId,
+        guests: Guests,
+        opened_before: Vec<ShardUid>,
+    ) -> Result<Vec<ShardUid>, PeerError> {
         use wire::open_shards_reply::Outcome;
         let attempt = |mut client: crate::call::Client, target| {
-            let request = convert::guests_out(target, &guests);
+            let request = convert::guests_out(target, &guests, &opened_before);
             async move {
                 verdict(client.open_shards(request).await, |reply| {
                     match &reply.outcome {
@@ -48,10 +53,18 @@ impl PeerGroups for RemoteGroups {
             }
         };
         let reply = self.caller.call_idempotent(group, attempt).await;
-        match reply.map_err(|error| failed(&error))?.outcome {
-            Some(Outcome::Failed(failed)) => done(failed),
-            _ => Err(PeerError("a reply without an outcome".to_owned())),
+        let reply = reply.map_err(|error| failed(&error))?;
+        match reply.outcome {
+            Some(Outcome::Failed(failed)) => done(failed)?,
+            _ => return Err(PeerError("a reply without an outcome".to_owned())),
         }
+        let lost = convert::shards_in(&reply.lost);
+        lost.map_err(|error| PeerError(error.to_string()))
+    }
+
+    async fn life(&self, group: &GroupId) -> Result<Epoch, PeerError> {
+        let life = self.caller.life(group).await;
+        life.map_err(|error| failed(&error))
     }
 
     async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {

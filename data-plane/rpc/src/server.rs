@@ -290,16 +290,23 @@ impl<S: ShardStore> Shards for ShardService<S> {
         use wire::open_shards_reply::Outcome;
         self.require_home(&request)?;
         let request = request.into_inner();
+        let mut lost = Vec::new();
         let outcome = match self.refusal(request.target.as_ref()) {
             Some(refused) => Outcome::Refused(refused),
             None => {
                 let guests = convert::guests_in(&request).map_err(invalid)?;
-                let hosted = self.streams.host(guests).await;
-                Outcome::Failed(hosted.map_or_else(|error| error.to_string(), |()| String::new()))
+                let before = convert::shards_in(&request.opened_before).map_err(invalid)?;
+                Outcome::Failed(match self.streams.host(guests, before).await {
+                    Ok(missing) => {
+                        lost = convert::shards_out(&missing);
+                        String::new()
+                    },
+                    Err(error) => error.to_string(),
+                })
             },
         };
         let outcome = Some(outcome);
-        Ok(Response::new(wire::OpenShardsReply { outcome }))
+        Ok(Response::new(wire::OpenShardsReply { outcome, lost }))
     }
 
     async fn drop_shards(

@@ -116,6 +116,9 @@ impl<S: ShardLog> Streams<S> {
                     sequence_number: shard.sequence_number(appended.first, appended.arrival),
                 })
             },
+            Err(AppendFailure::Gone) if self.misses_shard(stream, shard).await => {
+                Err(PutRecordError::Internal)
+            },
             Err(AppendFailure::Gone) => {
                 Err(StreamNotFound::new(&stream.scope, &stream.name).into())
             },

@@ -1,6 +1,7 @@
 //! Shards that streams of other groups have here: made and removed as their home asks.
 //!
-//! A home asks again after every doubt, so both calls do the same however often they come. A call
+//! A shard that its home had opened before is never made again: where it is not there any more, the
+//! volume was lost or replaced, and an empty shard would hide it. A home asks again after every doubt, so both calls do the same however often they come. A call
 //! that comes late, after the stream was removed, must not make shards that nobody would remove:
 //! a removed stream is remembered for a day.
 
@@ -66,29 +67,46 @@ pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Book, OpenError> {
 
 impl<S: ShardStore> Streams<S> {
     /// Opens the shards of `guests` that are not there, and keeps all of them for its retention.
+    /// Those that were opened before are not made again: answers which of them are lost.
     ///
     /// # Errors
     /// When the stream was removed already, or the store refuses.
-    pub async fn host(&self, guests: Guests) -> Result<(), HostError> {
+    pub async fn host(
+        &self,
+        guests: Guests,
+        opened_before: Vec<ShardUid>,
+    ) -> Result<Vec<ShardUid>, HostError> {
         let streams = self.clone();
         let hosted = task::spawn("host-shards", async move {
             let _alone = streams.inner.lifecycle.lock().await;
-            streams.host_alone(guests).await
+            streams.host_alone(guests, opened_before).await
         });
         hosted.await.unwrap_or(Err(HostError::Internal))
     }
 
-    async fn host_alone(&self, mut guests: Guests) -> Result<(), HostError> {
+    async fn host_alone(
+        &self,
+        mut guests: Guests,
+        opened_before: Vec<ShardUid>,
+    ) -> Result<Vec<ShardUid>, HostError> {
         let before = self.inner.guests.read().get(&guests.stream).cloned();
         let mut keep_before = caps::RETENTION_HOURS_MIN;
         let mut here: Vec<ShardUid> = Vec::new();
         match &before {
+            // An active stream is never removed here: what it had went by mistake.
+            Some(GuestsRow::Gone { .. }) if !opened_before.is_empty() => return Ok(opened_before),
             Some(GuestsRow::Gone { .. }) => return Err(HostError::Gone),
             Some(GuestsRow::Held(held)) => {
                 keep_before = held.retention_hours;
                 here.clone_from(&held.shards);
             },
             None => {},
+        }
+        let mut lost = opened_before;
+        lost.retain(|shard| !here.contains(shard));
+        guests.shards.retain(|shard| !lost.contains(shard));
+        if guests.shards.is_empty() && before.is_none() {
+            return Ok(lost);
         }
         let mut changes = Vec::new();
         for shard in &guests.shards {
@@ -113,13 +131,13 @@ impl<S: ShardStore> Streams<S> {
         guests.shards = here;
         let (stream, after) = (guests.stream, GuestsRow::Held(guests));
         if before.as_ref() == Some(&after) {
-            return Ok(());
+            return Ok(lost);
         }
         changes.push(put(&after));
         self.inner.store.apply(changes).await?;
         self.inner.guests.write().insert(stream, after);
         tracing::info!(uid = %stream, "shards of a stream of another group are kept here");
-        Ok(())
+        Ok(lost)
     }
 
     /// Removes every shard that the stream has here, with its records.

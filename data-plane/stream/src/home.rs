@@ -6,8 +6,14 @@
 //! way: `DELETING`, every other group, then row and own shards in one change. Each step can be
 //! done twice; after a crash at any point the rows say where to go on. [`next_step`] decides,
 //! [`Home`] does. A home that has lost its rows: [`sweep`](crate::sweep).
+//!
+//! A shard that was open once may hold records: it is never made a second time. A group that does
+//! not have it any more has lost it: [`loss`](crate::loss). To see that, the home asks each group
+//! again in every life of its server.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod progress;
+
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +21,7 @@ use std::time::Duration;
 
 use millstream_clock::task;
 use millstream_storage::ShardStore;
-use millstream_types::{GroupId, Scope, StreamUid};
+use millstream_types::{Epoch, GroupId, Scope, ShardUid, StreamUid};
 
 use crate::error::{CreateError, DeleteError};
 use crate::guests::Guests;
@@ -23,9 +29,12 @@ use crate::lifecycle::NewStream;
 use crate::rows;
 use crate::stream::{Status, Stream};
 use crate::streams::Streams;
+use progress::Progress;
 
 /// Pause before what could not be done is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often the other groups are asked which life they are in.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The groups over which a stream is spread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +62,19 @@ impl Spread {
 #[error("the group did not do as asked: {0}")]
 pub struct PeerError(pub String);
 
-/// The other groups, as a home sees them. Both calls may come more than once.
+/// The other groups, as a home sees them. Every call may come more than once.
 pub trait PeerGroups: Send + Sync + 'static {
-    /// Opens the shards that are not there, and keeps all of them for the retention.
+    /// Opens the shards that are not there, and keeps all of them for the retention. Those that
+    /// were opened before are not made again: answers which of them are lost.
     fn open_shards(
         &self,
         group: &GroupId,
         guests: Guests,
-    ) -> impl Future<Output = Result<(), PeerError>> + Send;
+        opened_before: Vec<ShardUid>,
+    ) -> impl Future<Output = Result<Vec<ShardUid>, PeerError>> + Send;
+
+    /// The life of the group's writer.
+    fn life(&self, group: &GroupId) -> impl Future<Output = Result<Epoch, PeerError>> + Send;
 
     /// Removes every shard of the stream.
     fn drop_shards(
@@ -222,58 +236,33 @@ pub struct Pass {
     pub waiting: usize,
 }
 
-/// Which groups have done as a state of a stream asks.
-struct Progress {
-    state: (Status, u32),
-    done: BTreeSet<GroupId>,
-}
-
-impl Progress {
-    /// The progress of the stream's present state.
-    fn of<'a>(all: &'a mut BTreeMap<StreamUid, Self>, stream: &Stream) -> &'a mut Self {
-        let state = (stream.status(), stream.settings().retention_hours);
-        let fresh = || Self {
-            state,
-            done: BTreeSet::new(),
-        };
-        let progress = all.entry(stream.uid()).or_insert_with(fresh);
-        let only_activated =
-            progress.state == (Status::Creating, state.1) && state.0 == Status::Active;
-        if only_activated {
-            progress.state = state;
-        } else if progress.state != state {
-            *progress = fresh();
-        }
-        progress
-    }
-}
-
 /// Brings the streams that are at home here to what their rows say.
 pub struct Home<S, P> {
     streams: Streams<S>,
     group: GroupId,
     peers: Arc<P>,
-    progress: BTreeMap<StreamUid, Progress>,
+    progress: Progress,
 }
 
 impl<S: ShardStore, P: PeerGroups> Home<S, P> {
     /// The home of `streams`, in the group `group`.
     #[must_use]
-    pub const fn new(streams: Streams<S>, group: GroupId, peers: Arc<P>) -> Self {
+    pub fn new(streams: Streams<S>, group: GroupId, peers: Arc<P>) -> Self {
         Self {
             streams,
             group,
             peers,
-            progress: BTreeMap::new(),
+            progress: Progress::default(),
         }
     }
 
-    /// Works until `drain` is ready: at once when a stream changes, and again after a pause while
-    /// something could not be done.
+    /// Works until `drain` is ready: at once when a stream changes, again after a pause while
+    /// something could not be done, and when another group has a new life.
     pub async fn run(mut self, drain: impl Future<Output = ()> + Send) {
         let mut drain = pin!(drain);
         let mut watcher = self.streams.watch();
         watcher.next().await;
+        let mut next_look = pin!(task::sleep(LOOK_EVERY));
         loop {
             let pass = tokio::select! {
                 biased;
@@ -284,8 +273,31 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
             tokio::select! {
                 biased;
                 () = &mut drain => return,
+                () = &mut next_look => {
+                    self.look().await;
+                    next_look.set(task::sleep(LOOK_EVERY));
+                },
                 _ = watcher.next() => {}
                 () = task::sleep(RETRY_PAUSE), if pass.waiting > 0 => {}
+            }
+        }
+    }
+
+    /// Asks the groups that have shards of our streams, all at once, which life they are in. The
+    /// next pass asks those for their shards again that are in another one than before.
+    pub async fn look(&mut self) {
+        let mut looks = Vec::new();
+        for group in self.progress.groups() {
+            let (peers, asked) = (Arc::clone(&self.peers), group.clone());
+            let look = task::spawn("look", async move { peers.life(&asked).await });
+            looks.push((group, look));
+        }
+        for (group, look) in looks {
+            // One that is away is asked the next time: whatever life it comes back in.
+            if let Ok(Ok(life)) = look.await
+                && self.progress.note_life(&group, life)
+            {
+                tracing::info!(%group, %life, "a group has a new life: its shards are looked for");
             }
         }
     }
@@ -294,7 +306,8 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
     pub async fn pass(&mut self) -> Pass {
         let streams = self.streams.everything();
         let there: BTreeSet<StreamUid> = streams.iter().map(|stream| stream.uid()).collect();
-        self.progress.retain(|uid, _| there.contains(uid));
+        self.progress.keep_only(&there);
+        self.streams.forget_losses(|uid| there.contains(&uid));
         let mut pass = Pass::default();
         // Asked once in a pass: one group that is away must not hold up all streams.
         let mut away = BTreeSet::new();
@@ -320,19 +333,15 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
             let Some(stream) = self.streams.inner.registry.read().by_uid(uid) else {
                 return true;
             };
-            let progress = Progress::of(&mut self.progress, &stream);
-            let Some(step) = next_step(&stream, &progress.done) else {
+            let done = self.progress.of(&stream);
+            let Some(step) = next_step(&stream, done) else {
                 return true;
             };
             let done = match step {
-                Step::Open(group) => {
-                    let guests = guests(&stream, &self.group, &group);
-                    let asked = self.peers.open_shards(&group, guests);
-                    ask(&group, asked, away, &mut progress.done).await
-                },
+                Step::Open(group) => self.open(&stream, &group, away).await,
                 Step::Drop(group) => {
                     let asked = self.peers.drop_shards(&group, uid);
-                    ask(&group, asked, away, &mut progress.done).await
+                    ask(&group, asked, away, done).await
                 },
                 Step::Activate => {
                     let activated = self.streams.become_status(uid, Status::Active).await;
@@ -343,6 +352,48 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
             if !done {
                 return false;
             }
+        }
+    }
+
+    /// Has the stream's shards opened in a group; notes which it has lost. False when it is away.
+    async fn open(
+        &mut self,
+        stream: &Stream,
+        group: &GroupId,
+        away: &mut BTreeSet<GroupId>,
+    ) -> bool {
+        if away.contains(group) {
+            return false;
+        }
+        let guests = guests(stream, &self.group, group);
+        // A stream becomes active once all its shards are open, and takes no record before.
+        let opened_before = match stream.status() {
+            Status::Creating => Vec::new(),
+            Status::Active | Status::Deleting | Status::Retained => guests.shards.clone(),
+        };
+        let asked = async {
+            // Before the shards: what is done then is of this life or a later one.
+            let life = if self.progress.knows(group) {
+                None
+            } else {
+                Some(self.peers.life(group).await?)
+            };
+            let lost = self.peers.open_shards(group, guests, opened_before).await?;
+            Ok((life, lost))
+        };
+        match asked.await {
+            Ok((life, lost)) => {
+                if let Some(life) = life {
+                    self.progress.note_life(group, life);
+                }
+                self.streams.note_lost(stream, group, &lost);
+                self.progress.of(stream).insert(group.clone());
+                true
+            },
+            Err(error) => {
+                note_away(group, &error, away);
+                false
+            },
         }
     }
 }
@@ -360,11 +411,15 @@ async fn ask(
     match asked.await {
         Ok(()) => done.insert(group.clone()),
         Err(error) => {
-            tracing::warn!(%group, %error, "a group does not take part yet; it is asked again");
-            away.insert(group.clone());
+            note_away(group, &error, away);
             false
         },
     }
+}
+
+fn note_away(group: &GroupId, error: &PeerError, away: &mut BTreeSet<GroupId>) {
+    tracing::warn!(%group, %error, "a group does not take part yet; it is asked again");
+    away.insert(group.clone());
 }
 
 /// The shards of the stream in `group`.

@@ -107,8 +107,10 @@ impl<S: ShardLog> Streams<S> {
         // AWS names the shard, too, when it is the stream that does not exist.
         let stream = self.active(scope, name).map_err(|_absent| gone())?;
         let shard = stream.map.get(id).ok_or_else(gone)?;
-        let status = self.inner.store.status(shard.uid).await;
-        let status = status.map_err(|error| read_failed(&stream, shard, error))?;
+        let status = match self.inner.store.status(shard.uid).await {
+            Ok(status) => status,
+            Err(error) => return Err(self.read_failed(&stream, shard, error).await),
+        };
         let number = match start {
             StartingPosition::TrimHorizon => status.first,
             StartingPosition::Latest => status.next,
@@ -145,24 +147,27 @@ impl<S: ShardLog> Streams<S> {
         if time > status.last_arrival {
             return Ok(status.next);
         }
-        let found = self.inner.store.number_at(shard.uid, time).await;
-        found.map_err(|error| read_failed(stream, shard, error))
+        match self.inner.store.number_at(shard.uid, time).await {
+            Ok(number) => Ok(number),
+            Err(error) => Err(self.read_failed(stream, shard, error).await),
+        }
     }
-}
 
-fn read_failed(stream: &Stream, shard: &Shard, error: ReadError) -> IteratorError {
-    match ReadFailure::from(error) {
-        ReadFailure::Gone => IteratorError::ShardNotFound(ShardNotFound {
-            shard: shard.id,
-            stream: stream.name.clone(),
-            account: stream.scope.account.clone(),
-        }),
-        ReadFailure::Throttled => IteratorError::Throttled(RateExceeded {
-            shard: shard.id,
-            stream: stream.name.clone(),
-            account: stream.scope.account.clone(),
-        }),
-        ReadFailure::Internal => IteratorError::Internal,
+    async fn read_failed(&self, stream: &Stream, shard: &Shard, error: ReadError) -> IteratorError {
+        match ReadFailure::from(error) {
+            ReadFailure::Gone if self.misses_shard(stream, shard).await => IteratorError::Internal,
+            ReadFailure::Gone => IteratorError::ShardNotFound(ShardNotFound {
+                shard: shard.id,
+                stream: stream.name.clone(),
+                account: stream.scope.account.clone(),
+            }),
+            ReadFailure::Throttled => IteratorError::Throttled(RateExceeded {
+                shard: shard.id,
+                stream: stream.name.clone(),
+                account: stream.scope.account.clone(),
+            }),
+            ReadFailure::Internal => IteratorError::Internal,
+        }
     }
 }
 

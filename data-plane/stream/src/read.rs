@@ -133,12 +133,15 @@ impl<S: ShardLog> Streams<S> {
         // A position above the tip (from AFTER_SEQUENCE_NUMBER with a number not given yet) stays
         // where it is.
         let read = self.inner.store.read(shard.uid, position.number, limit);
-        let read = read.await.map_err(|error| match ReadFailure::from(error) {
-            ReadFailure::Gone => gone(scope, position),
-            ReadFailure::Throttled => throttled(stream, shard),
-            ReadFailure::Internal => GetRecordsError::Internal,
-        })?;
-        Ok(self.output(scope, stream, shard, read))
+        match read.await.map_err(ReadFailure::from) {
+            Ok(read) => Ok(self.output(scope, stream, shard, read)),
+            Err(ReadFailure::Gone) if self.misses_shard(stream, shard).await => {
+                Err(GetRecordsError::Internal)
+            },
+            Err(ReadFailure::Gone) => Err(gone(scope, position)),
+            Err(ReadFailure::Throttled) => Err(throttled(stream, shard)),
+            Err(ReadFailure::Internal) => Err(GetRecordsError::Internal),
+        }
     }
 
     fn output(

@@ -10,8 +10,10 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalogue::{Change, Feed};
 use crate::error::{OpenError, StreamNotFound};
 use crate::guests::{self, Book};
+use crate::loss::Losses;
 use crate::registry::Registry;
 use crate::replica::Replica;
+use crate::shard::Shard;
 use crate::stream::{Status, Stream};
 use crate::sweep::Sweeps;
 use crate::token::{Sealer, TokenKey};
@@ -58,6 +60,8 @@ pub(crate) struct Inner<S> {
     pub(crate) guests: RwLock<Book>,
     /// What streams without rows may still have in other groups. Held for a moment only.
     pub(crate) sweeps: Mutex<Sweeps>,
+    /// Shards that other groups have lost. Held for a moment only.
+    pub(crate) losses: Mutex<Losses>,
     /// Where the registry of a replica comes from.
     pub(crate) replica: Mutex<Replica>,
     /// Held while a stream is created, changed or deleted: one at a time.
@@ -125,6 +129,7 @@ impl<S: ShardLog> Streams<S> {
                 feed: Feed::default(),
                 guests: RwLock::default(),
                 sweeps: Mutex::default(),
+                losses: Mutex::default(),
                 replica: Mutex::default(),
                 lifecycle: tokio::sync::Mutex::new(()),
             }),
@@ -144,6 +149,21 @@ impl<S: ShardLog> Streams<S> {
                 Err(StreamNotFound::new(scope, name))
             },
         }
+    }
+
+    /// Whether a stream of which a shard was not found is one that takes and gives records: then
+    /// the shard is lost, or not known here yet. Otherwise the stream was removed in between.
+    pub(crate) async fn misses_shard(&self, stream: &Stream, shard: &Shard) -> bool {
+        // A removal that is under way here ends first.
+        let _alone = self.inner.lifecycle.lock().await;
+        let now = self.inner.registry.read().by_uid(stream.uid);
+        let misses = now.is_some_and(|now| now.status == Status::Active);
+        if misses {
+            // Each request would say so: the stream's home does once.
+            tracing::debug!(stream = %stream.name, shard = %shard.id,
+                "a shard of an active stream was not found");
+        }
+        misses
     }
 
     /// The stream of this name as it is now.

@@ -40,7 +40,8 @@ pub enum Phase {
     Active,
     /// It is kept, and not served.
     Retained,
-    /// Its home does not have it any more: the volume was lost or replaced.
+    /// Its home does not have it any more, or another group its shards: the volume was lost or
+    /// replaced. What is left serves on.
     Lost,
     /// Its shards are being dropped.
     Deleting,
@@ -143,7 +144,7 @@ impl Coordinator {
             Some(StreamPhase::Creating) => Phase::Creating,
             Some(StreamPhase::Active) => Phase::Active,
             Some(StreamPhase::Retained) => Phase::Retained,
-            Some(StreamPhase::Lost) => Phase::Lost,
+            Some(StreamPhase::Lost | StreamPhase::Damaged) => Phase::Lost,
             // gone for good once the home is forgotten too
             Some(StreamPhase::Deleting | StreamPhase::Gone) => Phase::Deleting,
         }

@@ -52,9 +52,10 @@ impl Coordinator {
                     pool.remove_home(stream.uid);
                     self.place_again = true;
                 },
-                (StreamPhase::Active | StreamPhase::Retained, Some(home))
-                    if home.group == ordinal && !home.made =>
-                {
+                (
+                    StreamPhase::Active | StreamPhase::Damaged | StreamPhase::Retained,
+                    Some(home),
+                ) if home.group == ordinal && !home.made => {
                     pool.note_made(stream.uid);
                 },
                 (StreamPhase::Gone | StreamPhase::Lost | StreamPhase::Unknown, _)

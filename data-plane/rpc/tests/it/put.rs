@@ -8,7 +8,7 @@ use millstream_rpc::{Options, RemoteGroups};
 use millstream_storage::{Append, NewRecord, ShardLog as _, ShardStore as _};
 use millstream_stream::error::EntryError;
 use millstream_stream::{Guests, Kind, PeerGroups as _};
-use millstream_types::{Millis, ShardUid, StreamUid};
+use millstream_types::{Epoch, Millis, ShardUid, StreamUid};
 
 use crate::cluster::{POOL, World, entry_at, group, key_of, name, placed, scope};
 
@@ -211,8 +211,53 @@ async fn a_gateway_may_not_make_or_remove_shards() {
         let peers = RemoteGroups::new(caller);
         // The first call learns the epoch.
         let learned = peers.drop_shards(&group(0), StreamUid(9)).await;
-        let opened = peers.open_shards(&group(0), guests.clone()).await;
+        let opened = peers
+            .open_shards(&group(0), guests.clone(), Vec::new())
+            .await;
         assert_eq!((learned.is_ok(), opened.is_ok()), (may, may), "{role}");
         assert_eq!(servers[0].store.shards().is_empty(), !may);
     }
+}
+
+#[tokio::test]
+async fn shards_of_a_replaced_volume_are_lost_for_their_home_and_fail_for_clients() {
+    let world = World::new();
+    let mut servers = world.pool(2).await;
+    world.create(&servers, "flights", 2).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.place(1, &servers).await;
+    let guests = servers[1].streams.hosted().remove(0);
+    let shards = guests.shards.clone();
+    let peers = world.caller(Options::default(), world.connector(Role::Shard, "shard-0"));
+    assert!(peers.place(POOL, (1, 0), &placed(&servers)));
+    let home = RemoteGroups::new(peers.clone());
+    assert_eq!(home.life(&group(1)).await, Ok(Epoch(1)));
+    let (there, asked) = (group(1), guests.clone());
+    let held = home.open_shards(&there, asked, shards.clone()).await;
+    assert_eq!(held, Ok(Vec::new()));
+
+    servers.pop().expect("two").end().await;
+    let empty = std::sync::Arc::new(millstream_storage::memory::MemoryStore::new(
+        std::sync::Arc::clone(&world.clock),
+    ));
+    servers.push(world.serve(empty, group(1), 2).await);
+    assert!(peers.place(POOL, (1, 1), &placed(&servers)));
+    gateway.place(2, &servers).await;
+    assert_eq!(home.life(&there).await, Ok(Epoch(2)));
+    let lost = home.open_shards(&there, guests, shards.clone()).await;
+    assert_eq!(lost, Ok(shards));
+    assert!(servers[1].store.shards().is_empty());
+
+    let (scope, name) = (scope(), name("flights"));
+    let put = |shard| {
+        let entry = entry_at(key_of(shard, 2), "x");
+        gateway.streams.put_record(&scope, &name, entry, None)
+    };
+    let refused = put(1).await.expect_err("lost");
+    assert_eq!(refused.kind(), Kind::Internal);
+    let start = millstream_stream::StartingPosition::Latest;
+    let shard = "shardId-000000000001";
+    let refused = gateway.streams.iterator(&scope, &name, shard, start).await;
+    assert_eq!(refused.expect_err("lost").kind(), Kind::Internal);
+    put(0).await.expect("the other group serves on");
 }

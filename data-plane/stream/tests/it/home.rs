@@ -14,7 +14,7 @@ use millstream_stream::error::HostError;
 use millstream_stream::{
     Guests, Home, Kind, PeerError, PeerGroups, SettingsChange, Spread, Status, retention,
 };
-use millstream_types::{GroupId, Millis, ShardUid, StreamUid};
+use millstream_types::{Epoch, GroupId, Millis, ShardId, ShardUid, StreamUid};
 use parking_lot::Mutex;
 
 use crate::bed::{Bed, START, entry_at, name, new_stream, scope};
@@ -123,6 +123,8 @@ impl ShardStore for Mortal {
 /// The other groups, each over a store of its own.
 struct Pool {
     beds: BTreeMap<GroupId, Bed<MemoryStore>>,
+    /// The lives of their writers.
+    lives: BTreeMap<GroupId, Epoch>,
     away: Mutex<BTreeSet<GroupId>>,
     calls: AtomicUsize,
 }
@@ -130,12 +132,24 @@ struct Pool {
 impl Pool {
     fn new(clock: &Arc<ManualClock>, groups: u32) -> Arc<Self> {
         let others = (0..groups).map(group).filter(|g| *g != group(1));
-        let bed = |group| {
-            let store = Arc::new(MemoryStore::new(clock.clone()));
-            (group, Bed::over(store, clock.clone()))
-        };
         Arc::new(Self {
-            beds: others.map(bed).collect(),
+            beds: others.clone().map(|g| (g, fresh(clock))).collect(),
+            lives: others.map(|g| (g, Epoch(1))).collect(),
+            away: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        })
+    }
+
+    /// The same after `group` has come up anew, over `bed` now.
+    fn with(&self, group: &GroupId, bed: Bed<MemoryStore>) -> Arc<Self> {
+        let kept = self.beds.iter().map(|(g, bed)| (g.clone(), bed.reopened()));
+        let mut beds: BTreeMap<_, _> = kept.collect();
+        beds.insert(group.clone(), bed);
+        let mut lives = self.lives.clone();
+        lives.entry(group.clone()).or_default().0 += 1;
+        Arc::new(Self {
+            beds,
+            lives,
             away: Mutex::default(),
             calls: AtomicUsize::new(0),
         })
@@ -155,24 +169,48 @@ impl Pool {
     }
 }
 
+fn fresh(clock: &Arc<ManualClock>) -> Bed<MemoryStore> {
+    let store = Arc::new(MemoryStore::new(clock.clone()));
+    Bed::over(store, clock.clone())
+}
+
 /// The pool as the home's process sees it: no call after its end.
 struct Seen {
-    pool: Arc<Pool>,
+    pool: Arc<Mutex<Arc<Pool>>>,
     fuse: Arc<Fuse>,
 }
 
+impl Seen {
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool.lock())
+    }
+}
+
 impl PeerGroups for Seen {
-    async fn open_shards(&self, group: &GroupId, guests: Guests) -> Result<(), PeerError> {
+    async fn open_shards(
+        &self,
+        group: &GroupId,
+        guests: Guests,
+        opened_before: Vec<ShardUid>,
+    ) -> Result<Vec<ShardUid>, PeerError> {
+        let pool = self.pool();
         let host = async {
-            let hosted = self.pool.bed(group)?.streams.host(guests).await;
+            let hosted = pool.bed(group)?.streams.host(guests, opened_before).await;
             hosted.map_err(|error| PeerError(error.to_string()))
         };
         self.fuse.burn(host).await
     }
 
+    async fn life(&self, group: &GroupId) -> Result<Epoch, PeerError> {
+        let pool = self.pool();
+        pool.bed(group)?;
+        Ok(pool.lives[group])
+    }
+
     async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
+        let pool = self.pool();
         let evict = async {
-            let evicted = self.pool.bed(group)?.streams.evict(stream).await;
+            let evicted = pool.bed(group)?.streams.evict(stream).await;
             evicted.map_err(|error| PeerError(error.to_string()))
         };
         self.fuse.burn(evict).await
@@ -184,6 +222,8 @@ struct World {
     clock: Arc<ManualClock>,
     disk: MemoryStore,
     pool: Arc<Pool>,
+    /// The pool that the home's processes see.
+    seen: Arc<Mutex<Arc<Pool>>>,
 }
 
 /// One life of the home's process.
@@ -195,11 +235,21 @@ struct Life {
 impl World {
     fn new(groups: u32) -> Self {
         let clock = Arc::new(ManualClock::new(START));
+        let pool = Pool::new(&clock, groups);
         Self {
             disk: MemoryStore::new(clock.clone()),
-            pool: Pool::new(&clock, groups),
+            seen: Arc::new(Mutex::new(Arc::clone(&pool))),
+            pool,
             clock,
         }
+    }
+
+    /// A group's process ends, and the next one comes up over `bed`; answers what it had.
+    fn comes_up(&mut self, group: &GroupId, bed: Bed<MemoryStore>) -> Bed<MemoryStore> {
+        let had = self.pool.beds[group].reopened();
+        self.pool = self.pool.with(group, bed);
+        *self.seen.lock() = Arc::clone(&self.pool);
+        had
     }
 
     fn life(&self, fuse: Arc<Fuse>) -> Life {
@@ -209,7 +259,7 @@ impl World {
         });
         let bed = Bed::over(store, self.clock.clone());
         let peers = Arc::new(Seen {
-            pool: Arc::clone(&self.pool),
+            pool: Arc::clone(&self.seen),
             fuse,
         });
         Life {
@@ -449,7 +499,9 @@ async fn what_a_lost_home_had_elsewhere_goes_when_its_stream_is_to_be_deleted() 
 async fn a_stream_that_its_home_has_is_never_swept() {
     let world = World::new(3);
     let mut life = world.created(3).await;
-    life.bed.streams.begin_sweep(UID, BTreeSet::from([group(2)]));
+    life.bed
+        .streams
+        .begin_sweep(UID, BTreeSet::from([group(2)]));
     assert_eq!(life.home.pass().await.waiting, 0);
     assert_eq!(world.pool.shards(), 2);
     life.bed.streams.begin_delete(UID).await.expect("begun");
@@ -462,6 +514,123 @@ async fn a_stream_that_its_home_has_is_never_swept() {
     assert!(!life.bed.streams.is_swept(UID));
 }
 
+/// What the home says is lost of the stream.
+fn lost(life: &Life) -> Vec<(GroupId, Vec<u32>)> {
+    let lost = life.bed.streams.lost(UID).into_iter();
+    lost.map(|(group, shards)| (group, shards.iter().map(|shard| shard.0).collect()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_that_a_group_has_lost_are_reported_and_not_made_again() {
+    let mut world = World::new(3);
+    let mut life = world.created(5).await;
+    life.home.look().await;
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(lost(&life), []);
+    let new_volume = fresh(&world.clock);
+    let volume = world.comes_up(&group(2), new_volume);
+    let shards_there = |world: &World| world.pool.beds[&group(2)].store.shards().len();
+
+    // While the home's process goes on, in its next life, and whatever changes.
+    life.home.look().await;
+    assert_eq!(life.home.pass().await.waiting, 0);
+    let gone = [(group(2), vec![1, 4])];
+    assert_eq!(lost(&life), gone);
+    let key_of_shard_1 = u128::MAX / 5 + 1_000;
+    let put = life
+        .bed
+        .streams
+        .put_record(
+            &scope(),
+            &name("flights"),
+            entry_at(key_of_shard_1, "a"),
+            None,
+        )
+        .await;
+    assert_eq!(put.expect_err("no such shard").kind(), Kind::Internal);
+    let mut next = world.sound();
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert_eq!(lost(&next), gone);
+    let change = SettingsChange {
+        retention_hours: Some(48),
+        ..SettingsChange::default()
+    };
+    let changed = next
+        .bed
+        .streams
+        .update(&scope(), &name("flights"), change)
+        .await;
+    changed.expect("changed");
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert_eq!(lost(&next), gone);
+    assert_eq!(shards_there(&world), 0);
+    // The other groups follow all the same.
+    let hosted = world.pool.beds[&group(0)].streams.hosted();
+    assert_eq!(hosted[0].retention_hours, 48);
+
+    // The volume is found again.
+    world.comes_up(&group(2), volume);
+    next.home.look().await;
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert_eq!(lost(&next), []);
+    assert_eq!(shards_there(&world), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_that_were_never_served_are_made_again() {
+    let mut world = World::new(3);
+    world.pool.away.lock().insert(group(0));
+    let mut life = world.sound();
+    life.begin_create(5).await;
+    assert_eq!(life.home.pass().await.waiting, 1);
+    let new_volume = fresh(&world.clock);
+    drop(world.comes_up(&group(2), new_volume));
+    life.home.look().await;
+    assert_eq!(life.home.pass().await.waiting, 0);
+    assert_eq!(life.status(), Some(Status::Active));
+    assert_eq!(lost(&life), []);
+    assert_eq!(world.pool.shards(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_shards_that_are_new_are_made() {
+    let world = World::new(3);
+    drop(world.created(5).await);
+    let bed = &world.pool.beds[&group(2)];
+    let held = bed.streams.hosted().remove(0);
+    let mut asked = held.clone();
+    let (lost, new) = (ShardUid(7), ShardUid(8));
+    asked.shards.extend([lost, new]);
+    let before = [&held.shards[..], &[lost]].concat();
+    let answer = bed.streams.host(asked, before).await;
+    assert_eq!(answer, Ok(vec![lost]));
+    let hosted = bed.reopened().streams.hosted().remove(0);
+    assert_eq!(hosted.shards, [&held.shards[..], &[new]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_home_sees_that_a_group_has_come_up_without_its_shards() {
+    let mut world = World::new(3);
+    let Life { bed, home } = world.created(3).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = task::spawn(
+        "home",
+        home.run(async move {
+            let _ended = stopped.await;
+        }),
+    );
+    let new_volume = fresh(&world.clock);
+    drop(world.comes_up(&group(2), new_volume));
+    while bed.streams.lost(UID).is_empty() {
+        task::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    let expected = BTreeMap::from([(group(2), vec![ShardId(1)])]);
+    assert_eq!(bed.streams.lost(UID), expected);
+    drop(stop);
+    running.await.expect("it ends");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_comes_after_the_removal_makes_nothing() {
     let world = World::new(3);
@@ -470,11 +639,12 @@ async fn a_call_that_comes_after_the_removal_makes_nothing() {
     let late = bed.streams.hosted().remove(0);
     life.bed.streams.begin_delete(UID).await.expect("begun");
     assert_eq!(life.home.pass().await.waiting, 0);
-    assert_eq!(bed.streams.host(late.clone()).await, Err(HostError::Gone));
+    let asked = bed.streams.host(late.clone(), Vec::new()).await;
+    assert_eq!(asked, Err(HostError::Gone));
     // The group's own process may have ended since.
     let reopened = bed.reopened();
     assert_eq!(
-        reopened.streams.host(late.clone()).await,
+        reopened.streams.host(late.clone(), Vec::new()).await,
         Err(HostError::Gone)
     );
     assert!(reopened.store.shards().is_empty());
@@ -551,8 +721,9 @@ async fn a_group_that_is_away_is_asked_once_in_a_pass_and_others_go_on() {
         begun.expect("begun");
     }
     assert_eq!(life.home.pass().await.waiting, 4);
-    let one_refused = 1 + life_opened(&world, &group(2));
-    assert_eq!(world.pool.calls.load(Ordering::SeqCst), one_refused);
+    // Both are asked for their life first, and the one that is away for nothing more.
+    let asked = 2 + life_opened(&world, &group(2));
+    assert_eq!(world.pool.calls.load(Ordering::SeqCst), asked);
 }
 
 fn life_opened(world: &World, group: &GroupId) -> usize {

@@ -264,7 +264,8 @@ async fn a_store_that_cannot_read_throttles_or_fails_the_call() {
     };
     for (failure, kind) in [
         (ReadError::Overloaded, Kind::Throttled),
-        (ReadError::NoShard, Kind::NotFound),
+        // Of an active stream: it is lost, and nobody may take it for a removed one.
+        (ReadError::NoShard, Kind::Internal),
         (corrupt, Kind::Internal),
         (ReadError::Io("no".to_owned()), Kind::Internal),
     ] {

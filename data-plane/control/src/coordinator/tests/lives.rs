@@ -45,6 +45,20 @@ fn a_stream_that_was_made_is_known_to_be_made_by_every_later_leader() {
 }
 
 #[test]
+fn a_stream_whose_guests_are_lost_keeps_its_home() {
+    let mut leader = Leader::new(4, Vec::new());
+    leader.feed(Input::Pools(vec![pool("a/p", 2)]));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.attach(1, report("a/p", 0, &[]));
+    // Its placement is lost, too: the rows of its home still say where it is.
+    leader.attach(2, report("a/p", 1, &[(1, StreamPhase::Damaged)]));
+    assert_eq!(leader.homes("a/p"), [(1, 1)]);
+    assert_eq!(leader.phase(1), Phase::Lost);
+    let told = leader.told(&server("a/p", 1)).expect("told");
+    assert!(told.streams[0].made);
+}
+
+#[test]
 fn a_stream_nobody_wants_is_retained_and_can_be_taken_back() {
     let mut leader = settled();
     leader.feed(Input::Streams(vec![stream(1, "a/p")]));

@@ -7,13 +7,18 @@ use millstream_control::{
     HomedStream, ObservedStream, ShardDesired, StreamPhase, StreamSpec, Version, Wanted,
 };
 use millstream_stream::{ShardStore, Spread, Status, Stream, Streams};
-use millstream_types::{GroupId, StreamUid};
+use millstream_types::{GroupId, ShardId, StreamUid};
 
 use crate::local_control::{new_stream, plan};
 
 /// A stream that was made is never made again: clients would meet an empty one in silence.
 const LOST: &str = "its records are not on the volume of this server any more, which was lost or \
     replaced; bring the volume back, or delete the stream with deletionPolicy Delete and create it anew";
+/// The same of shards that other groups had.
+const LOST_ELSEWHERE: &str = "are not on the volume any more, which was lost or replaced; the other shards serve on. \
+    Bring the volume back, or delete the stream with deletionPolicy Delete and create it anew";
+/// Most shards of a group that a message names.
+const NAMED_MAX: usize = 3;
 
 /// How far the streams that are wanted are.
 #[derive(Debug, Default)]
@@ -102,8 +107,10 @@ impl Homes {
     /// Every stream of the rows, and every one that is wanted gone.
     pub fn observed<S: ShardStore>(&self, streams: &Streams<S>) -> Vec<ObservedStream> {
         let there = streams.everything();
-        let mut observed: Vec<ObservedStream> =
-            there.iter().map(|stream| self.observe(stream)).collect();
+        let mut observed: Vec<ObservedStream> = there
+            .iter()
+            .map(|s| self.observe(s, &streams.lost(s.uid())))
+            .collect();
         for wanted in self.wanted.values() {
             let absent = there.iter().all(|stream| stream.uid() != wanted.uid);
             let problem = self.problems.get(&wanted.uid);
@@ -132,7 +139,7 @@ impl Homes {
         observed
     }
 
-    fn observe(&self, stream: &Stream) -> ObservedStream {
+    fn observe(&self, stream: &Stream, lost: &Lost) -> ObservedStream {
         let groups: BTreeSet<GroupId> = stream
             .map()
             .shards()
@@ -145,6 +152,7 @@ impl Homes {
             name: stream.name().clone(),
             phase: match stream.status() {
                 Status::Creating => StreamPhase::Creating,
+                Status::Active if !lost.is_empty() => StreamPhase::Damaged,
                 Status::Active => StreamPhase::Active,
                 Status::Deleting => StreamPhase::Deleting,
                 Status::Retained => StreamPhase::Retained,
@@ -156,9 +164,32 @@ impl Homes {
                 .unwrap_or_default(),
             shard_count: u32::try_from(stream.open_shard_count()).unwrap_or(u32::MAX),
             groups: groups.into_iter().collect(),
-            message: self.problems.get(&stream.uid()).cloned(),
+            message: match self.problems.get(&stream.uid()) {
+                Some(problem) => Some(problem.clone()),
+                None if lost.is_empty() => None,
+                None => Some(lost_elsewhere(lost)),
+            },
         }
     }
+}
+
+/// Shards that are lost, by the group that had them.
+type Lost = BTreeMap<GroupId, Vec<ShardId>>;
+
+fn lost_elsewhere(lost: &Lost) -> String {
+    let mut groups = Vec::new();
+    for (group, shards) in lost {
+        let mut named: Vec<String> = shards
+            .iter()
+            .take(NAMED_MAX)
+            .map(ShardId::to_string)
+            .collect();
+        if shards.len() > NAMED_MAX {
+            named.push(format!("{} more", shards.len() - NAMED_MAX));
+        }
+        groups.push(format!("{} in group {group}", named.join(", ")));
+    }
+    format!("the records of {} {LOST_ELSEWHERE}", groups.join("; "))
 }
 
 /// Changes the settings that differ. The shard count is reported, and changed in another way.

@@ -4,7 +4,7 @@ use millstream_clock::{Clock, SystemClock, SystemEntropy};
 use millstream_control::{Identity, Peer, PlacementVersion, Role};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::{Guests, Home, Options, PeerError, PeerGroups, TokenKey};
-use millstream_types::Scope;
+use millstream_types::{Epoch, Scope, ShardUid};
 use parking_lot::Mutex;
 
 use super::*;
@@ -45,8 +45,17 @@ fn desired(wanted: Wanted, made: bool) -> ShardDesired {
 struct Asked(Mutex<Vec<(GroupId, StreamUid)>>);
 
 impl PeerGroups for Asked {
-    async fn open_shards(&self, _: &GroupId, _: Guests) -> Result<(), PeerError> {
+    async fn open_shards(
+        &self,
+        _: &GroupId,
+        _: Guests,
+        _: Vec<ShardUid>,
+    ) -> Result<Vec<ShardUid>, PeerError> {
         Err(PeerError("nothing is to be made".to_owned()))
+    }
+
+    async fn life(&self, _: &GroupId) -> Result<Epoch, PeerError> {
+        Ok(Epoch(1))
     }
 
     async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
@@ -92,6 +101,58 @@ async fn a_lost_stream_is_gone_only_after_every_other_group_was_asked() {
     assert_eq!(asked, [(peer(1).group, StreamUid(1))]);
     let done = phases(&streams, &desired).await;
     assert_eq!(done, [StreamPhase::Gone]);
+}
+
+/// Groups that have lost what they held before.
+struct Emptied;
+
+impl PeerGroups for Emptied {
+    async fn open_shards(
+        &self,
+        _: &GroupId,
+        _: Guests,
+        opened_before: Vec<ShardUid>,
+    ) -> Result<Vec<ShardUid>, PeerError> {
+        Ok(opened_before)
+    }
+
+    async fn life(&self, _: &GroupId) -> Result<Epoch, PeerError> {
+        Ok(Epoch(1))
+    }
+
+    async fn drop_shards(&self, _: &GroupId, _: StreamUid) -> Result<(), PeerError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn shards_that_another_group_has_lost_are_named_in_the_report() {
+    let streams = streams();
+    let mut desired = desired(Wanted::Serve, false);
+    let spec = desired.streams[0].spec.as_mut().expect("a specification");
+    spec.shard_count = Some(9);
+    let peer = |ordinal: u32| Peer {
+        group: GroupId::new("team", "default", ordinal).expect("a group"),
+        server: Identity::new("team", Role::Shard, &format!("pod-{ordinal}")).expect("a server"),
+        address: "pod:4569".parse().expect("an address"),
+    };
+    desired.peers = vec![peer(0), peer(1)];
+    assert_eq!(phases(&streams, &desired).await, [StreamPhase::Creating]);
+    let group = peer(0).group;
+    let mut home = Home::new(streams.clone(), group.clone(), Arc::new(Emptied));
+    home.pass().await;
+    assert_eq!(phases(&streams, &desired).await, [StreamPhase::Active]);
+    let mut next_life = Home::new(streams.clone(), group, Arc::new(Emptied));
+    next_life.pass().await;
+
+    let mut homes = Homes::default();
+    homes.bring_about(&streams, &desired).await;
+    let observed = homes.observed(&streams).remove(0);
+    assert_eq!(observed.phase, StreamPhase::Damaged);
+    let said = "shardId-000000000001, shardId-000000000003, shardId-000000000005, 1 more \
+        in group team/default/1";
+    let message = observed.message.expect("a message");
+    assert!(message.contains(said), "{message}");
 }
 
 #[tokio::test]
