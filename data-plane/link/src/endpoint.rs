@@ -71,18 +71,35 @@ pub(crate) struct WrongIdentity {
 pub struct Endpoint {
     /// Where it listens. It may be an IP address: names of hosts are not looked at.
     pub address: Address,
+    /// Where it listened last, if that is known: tried first by
+    /// [`DirectFirst`](crate::direct::DirectFirst), and nothing more than a hint.
+    pub direct: Option<Address>,
     /// Who it has to be.
     pub expected: Expected,
 }
 
 impl Endpoint {
+    /// Whoever is expected, at this address.
+    #[must_use]
+    pub const fn new(address: Address, expected: Expected) -> Self {
+        Self {
+            address,
+            direct: None,
+            expected,
+        }
+    }
+
     /// This process, at this address.
     #[must_use]
     pub const fn of(address: Address, identity: Identity) -> Self {
-        Self {
-            address,
-            expected: Expected::Process(identity),
-        }
+        Self::new(address, Expected::Process(identity))
+    }
+
+    /// The same process, which listened here last.
+    #[must_use]
+    pub fn directly(mut self, direct: Option<Address>) -> Self {
+        self.direct = direct;
+        self
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod authority;
+pub mod direct;
 pub mod endpoint;
 pub mod grpc;
 pub mod identity;

@@ -225,10 +225,7 @@ impl Certifier {
         let asked = Request::new().map_err(|error| error.to_string())?;
         let plain = Arc::clone(&self.options.connector);
         let tls = TlsConnector::anonymous(plain, self.keys.clone());
-        let replica = Endpoint {
-            address: address.clone(),
-            expected: self.options.expected.clone(),
-        };
+        let replica = Endpoint::new(address.clone(), self.options.expected.clone());
         let mut client = ContractClient::new(Channel::new(Arc::new(tls), replica));
         let request = proto::SignCertificateRequest {
             contract: CONTRACT,

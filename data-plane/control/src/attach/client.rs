@@ -155,10 +155,7 @@ impl AttachService {
 
     /// One session with one replica, to its end.
     async fn session(&mut self, address: &Address) -> Ended {
-        let replica = Endpoint {
-            address: address.clone(),
-            expected: self.options.expected.clone(),
-        };
+        let replica = Endpoint::new(address.clone(), self.options.expected.clone());
         let channel = Channel::new(Arc::clone(&self.options.connector), replica);
         let mut client = ContractClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

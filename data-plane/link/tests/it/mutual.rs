@@ -132,10 +132,7 @@ async fn only_who_is_expected_is_called() {
         (any_of("team-b", Role::Shard), false),
         (any_of("team-a", Role::Operator), false),
     ] {
-        let endpoint = Endpoint {
-            address: bed.at.clone(),
-            expected: expected.clone(),
-        };
+        let endpoint = Endpoint::new(bed.at.clone(), expected.clone());
         let tls = bed.connector(&bed.client());
         let Err(error) = tls.connect(&endpoint).await.map(drop) else {
             assert!(is_it, "{expected} was called");
