@@ -47,6 +47,7 @@ pub(crate) fn pool_spec() -> PoolSpec {
     let seat = |ordinal| Seat {
         pod: shard_server(ordinal),
         address: address(&shard_server(ordinal), RPC_PORT),
+        direct: None,
     };
     PoolSpec {
         id: pool(),

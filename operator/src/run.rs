@@ -38,6 +38,7 @@ use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, LABEL_ACCESS_KEY, LABEL_COMPONENT, LABEL_MANAGED_BY};
 use crate::plan::Plan;
 use crate::pools::keeper::Keeper;
+use crate::pools::seats::Seats;
 use crate::pulse::Pulse;
 use crate::steer::Steer;
 use crate::watched::{Watched, apis};
@@ -324,6 +325,7 @@ fn start_loops(
     tasks.spawn(async move { station.write(writes).await });
     let token_key = keys.keyring().token_key();
     tasks.spawn(Steer::new(Arc::clone(context), token_key).run());
+    tasks.spawn(Seats::new(Arc::clone(context)).run());
     tasks.spawn(Keeper::new(Arc::clone(context)).run());
     let watched = parts.config.watched(&parts.namespace);
     let slots = Arc::new(Semaphore::new(usize::from(parts.config.concurrency)));

@@ -52,6 +52,9 @@ pub struct Peer {
     pub server: Identity,
     /// Where the server's internal port listens.
     pub address: Address,
+    /// Where it listened when it was seen last: tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Address>,
 }
 
 /// What a shard server should do.
@@ -76,7 +79,7 @@ impl ShardDesired {
     pub fn endpoints(&self) -> BTreeMap<GroupId, Endpoint> {
         let endpoint = |peer: &Peer| {
             let endpoint = Endpoint::of(peer.address.clone(), peer.server.clone());
-            (peer.group.clone(), endpoint)
+            (peer.group.clone(), endpoint.directly(peer.direct.clone()))
         };
         self.peers.iter().map(endpoint).collect()
     }

@@ -106,8 +106,12 @@ impl<'de> Deserialize<'de> for PoolId {
 pub struct Seat {
     /// Its pod.
     pub pod: String,
-    /// Where its internal port listens.
+    /// Where its internal port listens: a name that leads to the pod, whichever node it is on.
     pub address: Address,
+    /// The pod's own IP address with that port, as it was seen last. It saves the wait for the name
+    /// after the pod has come anew; an old one leads nowhere, or to somebody who is not let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Address>,
 }
 
 impl Seat {
@@ -277,6 +281,7 @@ impl Routes {
         let endpoint = |(group, seat): (&GroupId, &Seat)| {
             let identity = seat.identity(&self.pool)?;
             let endpoint = Endpoint::of(seat.address.clone(), identity);
+            let endpoint = endpoint.directly(seat.direct.clone());
             Some((group.clone(), endpoint))
         };
         groups.filter_map(endpoint).collect()

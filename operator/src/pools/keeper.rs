@@ -16,8 +16,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use millstream_clock::task;
-use millstream_control::Seat;
-use millstream_control::coordinator::{Input, PoolSpec};
 use millstream_crds::annotations;
 use millstream_crds::data_stream::DataStreamResource;
 use serde_json::json;
@@ -32,9 +30,7 @@ use crate::apply::{self, apply, delete};
 use crate::config::PoolClass;
 use crate::context::Context;
 use crate::metrics::{ErrorLabels, KindLabel};
-use crate::names::{
-    FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_POOL, PORT_RPC, PoolKey,
-};
+use crate::names::{FIELD_MANAGER, PoolKey};
 use crate::plan::{PoolDemand, pool_id};
 
 /// What is applied is applied again after this time, in case somebody changed it.
@@ -53,7 +49,6 @@ const TOKEN_KIND: &str = "MetricsToken";
 pub struct Keeper {
     context: Arc<Context>,
     applied: BTreeMap<PoolKey, Applied>,
-    told: Option<Vec<PoolSpec>>,
     warned: BTreeMap<PoolKey, String>,
     tokens: Tokens,
 }
@@ -72,7 +67,6 @@ impl Keeper {
         Self {
             context,
             applied: BTreeMap::new(),
-            told: None,
             warned: BTreeMap::new(),
             tokens: Tokens::default(),
         }
@@ -108,7 +102,6 @@ impl Keeper {
         }
         let sets = self.sets();
         let named: BTreeSet<PoolKey> = plan.pools.keys().chain(sets.keys()).cloned().collect();
-        self.tell_coordinator(&named, &sets);
         // The gateways are in the operator's own namespace.
         let used = named.iter().filter(|key| {
             sets.contains_key(*key) || plan.pools.get(*key).is_some_and(|pool| pool.shards > 0)
@@ -163,54 +156,7 @@ impl Keeper {
 
     /// The sets that are this release's.
     fn sets(&self) -> BTreeMap<PoolKey, Arc<StatefulSet>> {
-        let instance = &self.context.config.instance;
-        let mut sets = BTreeMap::new();
-        for set in self.context.sets.all() {
-            let labels = set.metadata.labels.clone().unwrap_or_default();
-            let is = |label: &str, value: &str| labels.get(label).is_some_and(|v| v == value);
-            let is_ours = is(LABEL_MANAGED_BY, FIELD_MANAGER) && is(LABEL_INSTANCE, instance);
-            if let Some(pool) = labels.get(LABEL_POOL).filter(|_| is_ours) {
-                let namespace = set.metadata.namespace.clone().unwrap_or_default();
-                sets.insert(PoolKey::new(namespace, pool.clone()), set);
-            }
-        }
-        sets
-    }
-
-    /// Tells the coordinator which groups there are: the pods of every set.
-    fn tell_coordinator(
-        &mut self,
-        named: &BTreeSet<PoolKey>,
-        sets: &BTreeMap<PoolKey, Arc<StatefulSet>>,
-    ) {
-        let spec = |key: &PoolKey| -> Option<PoolSpec> {
-            let set = sets.get(key)?;
-            let seats = (0..view::replicas(set)).filter_map(|n| self.seat(key, n));
-            Some(PoolSpec {
-                id: pool_id(key),
-                seats: seats.collect(),
-            })
-        };
-        let specs: Vec<PoolSpec> = named.iter().filter_map(spec).collect();
-        if self.told.as_ref() != Some(&specs) {
-            self.context.station.handle(Input::Pools(specs.clone()));
-            self.told = Some(specs);
-            self.context.changed.beat();
-        }
-    }
-
-    fn seat(&self, key: &PoolKey, ordinal: u32) -> Option<Seat> {
-        let pod = key.pod_name(ordinal);
-        let address = format!(
-            "{pod}.{}.{}.svc.{}:{PORT_RPC}",
-            key.object_name(),
-            key.namespace,
-            self.context.config.cluster_domain
-        );
-        Some(Seat {
-            pod,
-            address: address.parse().ok()?,
-        })
+        view::sets(self.context.sets.all(), &self.context.config.instance)
     }
 
     async fn keep(

@@ -1,10 +1,31 @@
 //! What is known of a pool's pods, from the API server and from the servers themselves.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::roll::PodView;
-use crate::names::{ANNOTATION_RESTARTED_AT, PoolKey};
+use crate::names::{
+    ANNOTATION_RESTARTED_AT, FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_POOL, PoolKey,
+};
+
+/// The sets of the release `instance`, by pool.
+#[must_use]
+pub fn sets(all: Vec<Arc<StatefulSet>>, instance: &str) -> BTreeMap<PoolKey, Arc<StatefulSet>> {
+    let mut sets = BTreeMap::new();
+    for set in all {
+        let labels = set.metadata.labels.clone().unwrap_or_default();
+        let is = |label: &str, value: &str| labels.get(label).is_some_and(|v| v == value);
+        let is_ours = is(LABEL_MANAGED_BY, FIELD_MANAGER) && is(LABEL_INSTANCE, instance);
+        if let Some(pool) = labels.get(LABEL_POOL).filter(|_| is_ours) {
+            let namespace = set.metadata.namespace.clone().unwrap_or_default();
+            sets.insert(PoolKey::new(namespace, pool.clone()), set);
+        }
+    }
+    sets
+}
 
 /// The pods of the pool; `serves` says whether the group of an ordinal is open and acknowledges.
 pub fn pods<'a>(

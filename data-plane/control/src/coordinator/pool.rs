@@ -53,14 +53,21 @@ impl Pool {
     }
 
     /// The servers that the pool should have, by ordinal. A group is never dropped while the pool
-    /// has streams: there may be shards in it.
+    /// has streams: there may be shards in it. An IP address stands until another one is known: it
+    /// may still be right, and does no harm where it is not.
     pub(super) fn expect(&mut self, seats: Vec<Seat>) {
         let mut groups = if self.draft.homes.is_empty() {
             std::collections::BTreeMap::new()
         } else {
             self.draft.groups.clone()
         };
-        groups.extend((0..).zip(seats));
+        for (ordinal, mut seat) in (0..).zip(seats) {
+            let before = self.draft.groups.get(&ordinal);
+            if let Some(before) = before.filter(|before| before.pod == seat.pod) {
+                seat.direct = seat.direct.or_else(|| before.direct.clone());
+            }
+            groups.insert(ordinal, seat);
+        }
         if groups != self.draft.groups {
             self.draft.groups = groups;
             self.changed = true;

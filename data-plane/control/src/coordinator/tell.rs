@@ -95,6 +95,7 @@ impl Coordinator {
                 group: pool.group(*ordinal),
                 server: seat.identity(pool)?,
                 address: seat.address.clone(),
+                direct: seat.direct.clone(),
             })
         });
         let homed = placement.homes.iter();

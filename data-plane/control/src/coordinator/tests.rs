@@ -32,6 +32,7 @@ fn seat(pool: &PoolId, ordinal: u32) -> Seat {
         address: format!("{pod}.{}:4569", pool.namespace())
             .parse()
             .expect("an address"),
+        direct: None,
         pod,
     }
 }

@@ -32,6 +32,8 @@ fn seat(ordinal: u32) -> Seat {
         address: format!("{pod}.millstream-shard-default.team-a.svc:4569")
             .parse()
             .expect("an address"),
+        // that of the first pod is not known
+        direct: (ordinal > 0).then(|| "10.0.0.7:4569".parse().expect("an address")),
         pod,
     }
 }
@@ -72,6 +74,7 @@ fn shard() -> DesiredState {
         group: placement.pool.group(*ordinal),
         server: seat.identity(&placement.pool).expect("an identity"),
         address: seat.address.clone(),
+        direct: seat.direct.clone(),
     });
     DesiredState::Shard(ShardDesired {
         version: PlacementVersion::new(3, 9),

@@ -14,6 +14,7 @@ use millstream_control::attach::{
 };
 use millstream_control::keeper::{FileStore, KeepError, Keeper};
 use millstream_control::{Address, DesiredState, Identity, ObservedState, Role};
+use millstream_link::direct::DirectFirst;
 use millstream_link::tcp::TcpConnector;
 use millstream_link::tls::{Keys, TlsConnector};
 use millstream_link::{Connector, Expected};
@@ -146,7 +147,8 @@ impl Membership {
 }
 
 fn connector(keys: &Keys) -> Arc<dyn Connector> {
-    Arc::new(TlsConnector::new(Arc::new(TcpConnector), keys.clone()))
+    let tls = TlsConnector::new(Arc::new(TcpConnector), keys.clone());
+    Arc::new(DirectFirst::new(Arc::new(tls)))
 }
 
 /// Who may answer as the operator: any pod of the namespace in its Service's name,

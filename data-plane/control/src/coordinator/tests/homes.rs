@@ -88,6 +88,43 @@ fn a_pool_with_streams_keeps_its_groups() {
 }
 
 #[test]
+fn the_ip_address_of_a_pod_is_told_and_stands_until_there_is_another() {
+    let mut leader = settled();
+    let at = |ip: Option<&str>| {
+        let mut spec = pool("a/p", 3);
+        spec.seats[1].direct = ip.map(|ip| ip.parse().expect("an address"));
+        Input::Pools(vec![spec])
+    };
+    let told = |leader: &Leader| {
+        let told = leader.told(&server("a/p", 0)).expect("told");
+        let endpoints = told.endpoints();
+        let endpoint = &endpoints[&pool_id("a/p").group(1)];
+        assert!(
+            endpoint
+                .address
+                .as_str()
+                .starts_with("millstream-shard-p-1.")
+        );
+        endpoint.direct.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(told(&leader), None);
+    leader.feed(at(Some("10.0.0.7:4569")));
+    assert_eq!(told(&leader).as_deref(), Some("10.0.0.7:4569"));
+    // the pod is gone: nothing is written for it
+    let written = leader.persisted.len();
+    leader.feed(at(None));
+    assert_eq!(leader.persisted.len(), written);
+    assert_eq!(told(&leader).as_deref(), Some("10.0.0.7:4569"));
+    leader.feed(at(Some("10.0.1.3:4569")));
+    assert_eq!(told(&leader).as_deref(), Some("10.0.1.3:4569"));
+    assert_eq!(
+        leader.persisted.len(),
+        written + 1,
+        "and it is written first"
+    );
+}
+
+#[test]
 fn a_full_pool_takes_no_more_and_its_placement_fits() {
     let mut full = Placement::empty(pool_id("a/p"));
     let region = "r".repeat(64).parse().expect("a region");
@@ -109,6 +146,9 @@ fn a_full_pool_takes_no_more_and_its_placement_fits() {
     let mut spec = pool("a/p", 200);
     for seat in &mut spec.seats {
         seat.address = format!("{host}:65535").parse().expect("an address");
+        seat.direct = "[1234:1234:1234:1234:1234:1234:1234:1234]:65535"
+            .parse()
+            .ok();
     }
     leader.feed(Input::Pools(vec![spec]));
     leader.feed(Input::Streams(vec![stream(1, "a/p")]));

@@ -70,6 +70,7 @@ impl State {
                 let seat = Seat {
                     pod: pod_of(ordinal),
                     address: address.clone(),
+                    direct: None,
                 };
                 (group(ordinal), seat)
             });
@@ -102,6 +103,7 @@ impl State {
             group: group(ordinal),
             server: Identity::new(NAMESPACE, Role::Shard, &pod_of(ordinal)).expect("a pod"),
             address: address.clone(),
+            direct: None,
         });
         DesiredState::Shard(ShardDesired {
             version,

@@ -89,6 +89,7 @@ async fn a_lost_stream_is_gone_only_after_every_other_group_was_asked() {
         group: GroupId::new("team", "default", ordinal).expect("a group"),
         server: Identity::new("team", Role::Shard, &format!("pod-{ordinal}")).expect("a server"),
         address: "pod:4569".parse().expect("an address"),
+        direct: None,
     };
     desired.peers = vec![peer(0), peer(1)];
     let unasked = phases(&streams, &desired).await;
@@ -135,6 +136,7 @@ async fn shards_that_another_group_has_lost_are_named_in_the_report() {
         group: GroupId::new("team", "default", ordinal).expect("a group"),
         server: Identity::new("team", Role::Shard, &format!("pod-{ordinal}")).expect("a server"),
         address: "pod:4569".parse().expect("an address"),
+        direct: None,
     };
     desired.peers = vec![peer(0), peer(1)];
     assert_eq!(phases(&streams, &desired).await, [StreamPhase::Creating]);
