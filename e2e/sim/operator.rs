@@ -206,7 +206,14 @@ impl Leader {
         let mut coordinator = Coordinator::new(term, found, self.clock.monotonic());
         let mut first = vec![
             Input::Pools(vec![layout::pool_spec()]),
-            Input::Access(Access::default()),
+            Input::Access(Access {
+                accounts: [(
+                    layout::pool().namespace().to_owned(),
+                    layout::scope().account.clone(),
+                )]
+                .into(),
+                ..Access::default()
+            }),
         ];
         self.desk.leads.store(true, Ordering::Relaxed);
         let mut streams = Streams::default();

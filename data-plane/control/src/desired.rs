@@ -1,12 +1,12 @@
 //! What a server should do: the whole of it, with a version. Replays are harmless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_link::{Address, Endpoint, Identity, Role};
 use millstream_types::{AccountId, GroupId, Scope, StreamName, StreamUid};
 use serde::{Deserialize, Serialize};
 
-use crate::placement::Routes;
+use crate::placement::{PoolId, Routes};
 use crate::secret::Secret;
 use crate::stream::{StreamSpec, Version};
 use crate::version::PlacementVersion;
@@ -114,6 +114,10 @@ pub struct GatewayDesired {
     pub version: PlacementVersion,
     /// Where the groups are, by pool.
     pub routes: Vec<Routes>,
+    /// All pools that there are: one without a route is kept as it is known, any other is no more.
+    /// Absent from a program that does not say it: every pool is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pools: Option<BTreeSet<PoolId>>,
     /// Keys and accounts.
     pub access: Access,
     /// Gateways that are attached: each serves its part of the quotas per account.

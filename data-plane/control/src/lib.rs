@@ -25,7 +25,7 @@ pub use desired::{
 pub use keeper::{FileStore, KeepError, Keeper, MemoryStore, StateStore};
 pub use millstream_link::{Address, Identity, Role};
 pub use observed::{CataloguePoint, Counters, Health, ObservedState, ObservedStream, StreamPhase};
-pub use placement::{Home, Placement, PoolId, Routes, Seat};
+pub use placement::{Home, Placement, PoolId, Routes, Seat, ServedStreams};
 pub use plane::{ControlPlane, CreateStreamError, DeleteStreamError};
 pub use secret::Secret;
 pub use stream::{DesiredStream, StreamSpec, Version};

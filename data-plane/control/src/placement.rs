@@ -3,7 +3,7 @@
 //! One [`Placement`] per pool. It is kept as JSON in a ConfigMap before anybody hears of it; the
 //! format is in `docs/formats/placement.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -270,9 +270,41 @@ pub struct Routes {
     pub version: PlacementVersion,
     /// Group to server.
     pub groups: BTreeMap<GroupId, Seat>,
+    /// The streams that were made in the pool and are to be served. A gateway that no home has told
+    /// of one must not take it for absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<ServedStreams>,
+}
+
+/// The streams of one account and region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedStreams {
+    /// Account and region.
+    pub scope: Scope,
+    /// Their names.
+    pub names: BTreeSet<StreamName>,
 }
 
 impl Routes {
+    /// The routes of a placement, with those streams that are to be `served`.
+    #[must_use]
+    pub fn serving(placement: &Placement, served: impl Fn(StreamUid) -> bool) -> Self {
+        let mut streams: BTreeMap<Scope, BTreeSet<StreamName>> = BTreeMap::new();
+        for (uid, home) in &placement.homes {
+            if home.made && served(*uid) {
+                let names = streams.entry(home.scope.clone()).or_default();
+                names.insert(home.name.clone());
+            }
+        }
+        let streams = streams.into_iter();
+        Self {
+            streams: streams
+                .map(|(scope, names)| ServedStreams { scope, names })
+                .collect(),
+            ..Self::from(placement)
+        }
+    }
+
     /// Where each server is called, and who has to answer. A group whose pod's name is none is left
     /// out: nobody could prove to be it.
     #[must_use]
@@ -297,6 +329,7 @@ impl From<&Placement> for Routes {
             groups: groups
                 .map(|(ordinal, seat)| (placement.pool.group(*ordinal), seat.clone()))
                 .collect(),
+            streams: Vec::new(),
         }
     }
 }

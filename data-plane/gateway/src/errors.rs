@@ -11,7 +11,7 @@ use millstream_protocol::kinesis::errors as texts;
 use millstream_protocol::{ErrorCode, ServiceError};
 use millstream_stream::Kind;
 use millstream_stream::error::{
-    GetRecordsError, IteratorError, ListError, PutRecordError, PutRecordsError, StreamNotFound,
+    Absent, GetRecordsError, IteratorError, ListError, PutRecordError, PutRecordsError,
 };
 
 /// No memory for a request: nothing of it was done.
@@ -39,9 +39,9 @@ fn of(code: ErrorCode, error: &impl Display) -> ServiceError {
     ServiceError::new(code, Cow::Owned(error.to_string()))
 }
 
-/// No stream of that name.
-pub(crate) fn not_found(error: &StreamNotFound) -> ServiceError {
-    of(ErrorCode::ResourceNotFound, error)
+/// No stream of that name, or one that is not known here.
+pub(crate) fn absent(error: &Absent) -> ServiceError {
+    of(code(error.kind(), ErrorCode::InternalFailure), error)
 }
 
 /// PutRecord.
@@ -59,7 +59,9 @@ pub(crate) fn put_records(error: &PutRecordsError) -> ServiceError {
             texts::record_too_large(Some(record.entry.saturating_sub(1)), record.limit)
         },
         PutRecordsError::RequestTooLarge { bytes, .. } => texts::request_too_large(*bytes),
-        PutRecordsError::NotFound(_) => of(code(error.kind(), ErrorCode::InternalFailure), error),
+        PutRecordsError::NotFound(_) | PutRecordsError::Internal => {
+            of(code(error.kind(), ErrorCode::InternalFailure), error)
+        },
     }
 }
 
@@ -80,6 +82,7 @@ pub(crate) fn list(error: &ListError) -> ServiceError {
         ListError::TokenExpired { .. } => texts::expired_next_token(),
         ListError::NotFound(_) => of(ErrorCode::ResourceNotFound, error),
         ListError::NotActive { .. } => of(ErrorCode::ResourceInUse, error),
+        ListError::Internal => of(ErrorCode::InternalFailure, error),
     }
 }
 

@@ -112,6 +112,19 @@ impl Caller {
         taken
     }
 
+    /// Forgets the groups of every pool (namespace and name) that `is_there` does not know, and
+    /// their connections.
+    pub fn keep_pools(&self, is_there: impl Fn(&str, &str) -> bool) {
+        let mut routes = self.0.routes.write();
+        let before = routes.groups().count();
+        routes.keep_pools(is_there);
+        if routes.groups().count() != before {
+            let wanted = |server: &Endpoint| routes.groups().any(|(_, r)| r.server == *server);
+            self.0.channels.lock().retain(|server, _| wanted(server));
+            self.0.placed.send_modify(|count| *count += 1);
+        }
+    }
+
     /// Counts the changes of groups and addresses.
     pub(crate) fn placed(&self) -> watch::Receiver<u64> {
         self.0.placed.subscribe()

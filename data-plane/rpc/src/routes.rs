@@ -52,6 +52,16 @@ impl Routes {
         true
     }
 
+    /// Forgets the groups of every pool that `is_there` does not know.
+    pub(crate) fn keep_pools(&mut self, is_there: impl Fn(&str, &str) -> bool) {
+        self.groups
+            .retain(|group, _| is_there(group.namespace(), group.pool()));
+        self.pools.retain(|pool, _| {
+            pool.split_once('/')
+                .is_none_or(|(namespace, name)| is_there(namespace, name))
+        });
+    }
+
     pub(crate) fn group(&self, group: &GroupId) -> Option<Route> {
         self.groups.get(group).cloned()
     }
@@ -149,6 +159,20 @@ mod tests {
             routes.groups().map(|(g, _)| g.clone()).collect::<Vec<_>>(),
             [other]
         );
+    }
+
+    #[test]
+    fn a_pool_that_is_no_more_is_forgotten_whole() {
+        let mut routes = Routes::default();
+        routes.place("a/p", (3, 0), &placed(&[(0, "a:1"), (1, "b:1")]));
+        let other = GroupId::new("a", "q", 0).expect("a group");
+        let elsewhere = BTreeMap::from([(other.clone(), server("c:1"))]);
+        routes.place("a/q", (1, 0), &elsewhere);
+        routes.keep_pools(|namespace, pool| (namespace, pool) == ("a", "q"));
+        let left: Vec<_> = routes.groups().map(|(group, _)| group.clone()).collect();
+        assert_eq!(left, [other]);
+        // One that is made anew later begins anew.
+        assert!(routes.place("a/p", (1, 0), &placed(&[(0, "d:1")])));
     }
 
     #[test]

@@ -67,6 +67,37 @@ impl StreamNotFound {
     }
 }
 
+/// Why a stream is not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// There is none.
+    #[error(transparent)]
+    NotFound(#[from] StreamNotFound),
+    /// It is to be served, and its home has not told of it: it is away, or has lost it.
+    #[error("Internal service failure.")]
+    Untold,
+}
+
+kinds!(Absent {
+    Self::NotFound(_) => NotFound,
+    Self::Untold => Internal,
+});
+
+macro_rules! from_absent {
+    ($($error:ident)*) => {$(
+        impl From<Absent> for $error {
+            fn from(absent: Absent) -> Self {
+                match absent {
+                    Absent::NotFound(error) => Self::NotFound(error),
+                    Absent::Untold => Self::Internal,
+                }
+            }
+        }
+    )*};
+}
+
+from_absent!(PutRecordError PutRecordsError ListError DeleteError UpdateError);
+
 /// No such shard in a stream that may exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Shard {shard} in stream {stream} under account {account} does not exist")]

@@ -7,7 +7,7 @@ use millstream_storage::{ReadError, ShardLog, ShardStatus};
 use millstream_types::{Millis, Scope, SequenceNumber, ShardId, ShardUid, StreamName, StreamUid};
 
 use crate::error::store::ReadFailure;
-use crate::error::{IteratorError, RateExceeded, ShardNotFound};
+use crate::error::{Absent, IteratorError, RateExceeded, ShardNotFound};
 use crate::shard::Shard;
 use crate::stream::Stream;
 use crate::streams::Streams;
@@ -105,7 +105,10 @@ impl<S: ShardLog> Streams<S> {
             account: scope.account.clone(),
         };
         // AWS names the shard, too, when it is the stream that does not exist.
-        let stream = self.active(scope, name).map_err(|_absent| gone())?;
+        let stream = self.active(scope, name).map_err(|absent| match absent {
+            Absent::NotFound(_) => IteratorError::from(gone()),
+            Absent::Untold => IteratorError::Internal,
+        })?;
         let shard = stream.map.get(id).ok_or_else(gone)?;
         let status = match self.inner.store.status(shard.uid).await {
             Ok(status) => status,

@@ -46,7 +46,7 @@ pub use iterator::StartingPosition;
 pub use lifecycle::{NewStream, SettingsChange};
 pub use list::{ShardFilter, ShardsFrom, ShardsPage, StreamsFrom, StreamsPage};
 pub use read::{GetRecordsOutput, ReadRecord};
-pub use replica::News;
+pub use replica::{News, Tenants};
 pub use shard::{Shard, ShardMap};
 pub use stream::{Settings, ShardDescription, Status, Stream};
 pub use streams::{Options, Streams};

@@ -91,7 +91,7 @@ impl<S: ShardLog> Streams<S> {
     /// At most `limit` streams of the scope.
     ///
     /// # Errors
-    /// When the token is foreign or expired.
+    /// When the token is foreign or expired, or not all streams of the scope are known.
     pub fn list(
         &self,
         scope: &Scope,
@@ -112,6 +112,9 @@ impl<S: ShardLog> Streams<S> {
                 Some(&cursor)
             },
         };
+        if self.is_incomplete(scope) {
+            return Err(ListError::Internal);
+        }
         let limit = limit.max(1);
         let mut streams = self.inner.registry.read().after(scope, after, limit + 1);
         let more = streams.len() > limit;

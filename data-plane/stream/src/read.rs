@@ -8,7 +8,7 @@ use millstream_types::{Millis, Scope, SequenceNumber, StreamName, caps};
 
 use crate::amazon_time;
 use crate::error::store::ReadFailure;
-use crate::error::{GetRecordsError, RateExceeded, ShardNotFound};
+use crate::error::{Absent, GetRecordsError, RateExceeded, ShardNotFound};
 use crate::iterator::Position;
 use crate::shard::Shard;
 use crate::stream::Stream;
@@ -86,11 +86,11 @@ impl<S: ShardLog> Streams<S> {
         if name.is_some_and(|name| *name != position.stream) {
             return Err(GetRecordsError::IteratorInvalid);
         }
-        let stream = self
-            .active(scope, &position.stream)
-            .ok()
-            .filter(|stream| stream.uid == position.stream_uid)
-            .ok_or_else(|| gone(scope, &position))?;
+        let stream = match self.active(scope, &position.stream) {
+            Ok(stream) if stream.uid == position.stream_uid => stream,
+            Err(Absent::Untold) => return Err(GetRecordsError::Internal),
+            Ok(_) | Err(Absent::NotFound(_)) => return Err(gone(scope, &position)),
+        };
         let result = self.read_from(scope, &stream, &position, limit).await;
         let latency_us = self.micros_since(started);
         stream.counters.get_records.note(result.is_ok(), latency_us);

@@ -3,13 +3,16 @@
 //! Every group tells of the streams that are at home there. A stream keeps its counters from one
 //! state to the next. Where two streams have one name (one is being removed while the next is
 //! made), the one that is not being removed counts, and of two such the younger.
+//!
+//! Who may see what is said by [`Tenants`]: a group tells of a stream under the account that its
+//! namespace had when the stream was made, and only as long as that is so it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_clock::{Clock, Entropy};
 use millstream_storage::ShardLog;
-use millstream_types::{Epoch, GroupId, StreamUid};
+use millstream_types::{AccountId, Epoch, GroupId, Scope, StreamName, StreamUid};
 
 use crate::registry::Registry;
 use crate::shard::{Shard, ShardMap};
@@ -28,10 +31,22 @@ pub enum News {
     Removed(StreamUid),
 }
 
+/// Whose streams a copy shows, and of which it should have been told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tenants {
+    /// The account that each namespace has now. A stream under another one is shown to nobody.
+    pub accounts: BTreeMap<String, AccountId>,
+    /// The streams that are to be served. One that no home has told of is not known here, which is
+    /// not to be taken for absent.
+    pub served: BTreeMap<Scope, BTreeSet<StreamName>>,
+}
+
 /// The streams of each group.
 #[derive(Default)]
 pub(crate) struct Replica {
     groups: BTreeMap<GroupId, Known>,
+    /// None: every stream is shown that a group tells of.
+    tenants: Option<Tenants>,
 }
 
 #[derive(Default)]
@@ -83,6 +98,34 @@ impl<S: ShardLog> Streams<S> {
         true
     }
 
+    /// Shows from now on what the tenants may see.
+    pub fn admit(&self, tenants: Tenants) {
+        let mut replica = self.inner.replica.lock();
+        if replica.tenants.as_ref() != Some(&tenants) {
+            replica.tenants = Some(tenants);
+            self.show(&replica);
+        }
+    }
+
+    /// Whether a stream of this name is to be served here, told of or not.
+    pub(crate) fn is_to_be_served(&self, scope: &Scope, name: &StreamName) -> bool {
+        let replica = self.inner.replica.lock();
+        let tenants = replica.tenants.as_ref();
+        let served = tenants.and_then(|tenants| tenants.served.get(scope));
+        served.is_some_and(|names| names.contains(name))
+    }
+
+    /// Whether a stream is to be served in the scope that nobody has told of.
+    pub(crate) fn is_incomplete(&self, scope: &Scope) -> bool {
+        let replica = self.inner.replica.lock();
+        let tenants = replica.tenants.as_ref();
+        let Some(names) = tenants.and_then(|tenants| tenants.served.get(scope)) else {
+            return false;
+        };
+        let registry = self.inner.registry.read();
+        names.iter().any(|name| registry.get(scope, name).is_none())
+    }
+
     /// The streams that the group told of.
     #[must_use]
     pub fn at_home(&self, group: &GroupId) -> Vec<StreamUid> {
@@ -106,13 +149,21 @@ impl<S: ShardLog> Streams<S> {
 }
 
 impl Replica {
+    /// The streams of a group that may be seen: those of the account that its namespace has now.
+    fn shown<'a>(
+        &'a self,
+        (group, known): (&GroupId, &'a Known),
+    ) -> impl Iterator<Item = &'a Arc<Stream>> + use<'a> {
+        let all = self.tenants.is_none();
+        let tenants = self.tenants.as_ref();
+        let account = tenants.and_then(|tenants| tenants.accounts.get(group.namespace()));
+        let streams = known.streams.values();
+        streams.filter(move |stream| all || account == Some(&stream.scope.account))
+    }
+
     fn registry(&self) -> Registry {
         let mut registry = Registry::default();
-        for stream in self
-            .groups
-            .values()
-            .flat_map(|known| known.streams.values())
-        {
+        for stream in self.groups.iter().flat_map(|told| self.shown(told)) {
             let rival = registry.get(&stream.scope, &stream.name);
             if rival.is_none_or(|rival| rank(&rival) < rank(stream)) {
                 registry.put(Arc::clone(stream));

@@ -8,7 +8,7 @@ use millstream_types::{AccountId, Scope, StreamName, StreamUid, caps};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalogue::{Change, Feed};
-use crate::error::{OpenError, StreamNotFound};
+use crate::error::{Absent, OpenError, StreamNotFound};
 use crate::guests::{self, Book};
 use crate::loss::Losses;
 use crate::registry::Registry;
@@ -137,16 +137,12 @@ impl<S: ShardLog> Streams<S> {
     }
 
     /// The stream of this name where it takes and gives records.
-    pub(crate) fn active(
-        &self,
-        scope: &Scope,
-        name: &StreamName,
-    ) -> Result<Arc<Stream>, StreamNotFound> {
+    pub(crate) fn active(&self, scope: &Scope, name: &StreamName) -> Result<Arc<Stream>, Absent> {
         let stream = self.get(scope, name)?;
         match stream.status {
             Status::Active => Ok(stream),
             Status::Creating | Status::Deleting | Status::Retained => {
-                Err(StreamNotFound::new(scope, name))
+                Err(StreamNotFound::new(scope, name).into())
             },
         }
     }
@@ -169,13 +165,14 @@ impl<S: ShardLog> Streams<S> {
     /// The stream of this name as it is now.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn get(&self, scope: &Scope, name: &StreamName) -> Result<Arc<Stream>, StreamNotFound> {
-        self.inner
-            .registry
-            .read()
-            .get(scope, name)
-            .ok_or_else(|| StreamNotFound::new(scope, name))
+    /// When there is none, or its home has not told of it.
+    pub fn get(&self, scope: &Scope, name: &StreamName) -> Result<Arc<Stream>, Absent> {
+        let shown = self.inner.registry.read().get(scope, name);
+        match shown {
+            Some(stream) => Ok(stream),
+            None if self.is_to_be_served(scope, name) => Err(Absent::Untold),
+            None => Err(StreamNotFound::new(scope, name).into()),
+        }
     }
 
     /// Every stream of every scope that clients see, for metrics.

@@ -78,9 +78,13 @@ impl Coordinator {
     fn gateway(&self) -> Option<GatewayDesired> {
         let access = self.access.clone()?;
         let held = self.pools.values().filter_map(|pool| pool.held());
+        let is_served = |uid| self.streams.get(&uid).is_some_and(|stream| !stream.delete);
+        let routes = held.map(|held| Routes::serving(held.placement(), is_served));
         Some(GatewayDesired {
             version: UNVERSIONED,
-            routes: held.map(|held| Routes::from(held.placement())).collect(),
+            routes: routes.collect(),
+            // Those, too, that are not written down in this term yet: nobody is to forget them.
+            pools: Some(self.pools.keys().cloned().collect()),
             access,
             gateways: self.servers.gateways(),
         })

@@ -35,8 +35,10 @@ fn gateway(state: PlacementVersion, routes: &[(&str, PlacementVersion)]) -> Desi
                 pool: pool.parse().expect("a pool"),
                 version: *version,
                 groups: BTreeMap::new(),
+                streams: Vec::new(),
             })
             .collect(),
+        pools: None,
         access: Access {
             access_keys: vec![AccessKey {
                 id: "AKIA1".to_owned(),

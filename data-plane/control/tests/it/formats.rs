@@ -93,6 +93,7 @@ fn gateway() -> DesiredState {
     DesiredState::Gateway(GatewayDesired {
         version: PlacementVersion::new(3, 10),
         routes: vec![Routes::from(&placement())],
+        pools: None,
         access: Access {
             access_keys: vec![AccessKey {
                 id: "AKIDEXAMPLE".to_owned(),
@@ -243,4 +244,39 @@ fn with_more(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(with_more).collect(),
         other => other,
     }
+}
+
+#[test]
+fn what_a_gateway_is_told_of_pools_and_streams_may_be_absent() {
+    let DesiredState::Gateway(mut state) = gateway() else {
+        panic!("a gateway's");
+    };
+    let mut placement = placement();
+    let (uid, home) = placement.homes.iter_mut().next().expect("a stream");
+    home.made = true;
+    let (uid, name) = (*uid, home.name.clone());
+    let unsaid = serde_json::to_value(&state).expect("JSON");
+    assert!(unsaid.get("pools").is_none() && unsaid["routes"][0].get("streams").is_none());
+    assert_eq!(
+        serde_json::from_value::<GatewayDesired>(unsaid).ok(),
+        Some(state.clone())
+    );
+
+    state.routes = vec![Routes::serving(&placement, |served| served == uid)];
+    state.pools = Some([placement.pool.clone()].into());
+    let said = serde_json::to_value(&state).expect("JSON");
+    assert_eq!(
+        said["pools"],
+        serde_json::json!([placement.pool.to_string()])
+    );
+    let scope = scope();
+    let streams = serde_json::json!([{
+        "scope": {"account": scope.account.as_str(), "region": scope.region.as_str()},
+        "names": [name.as_str()],
+    }]);
+    assert_eq!(said["routes"][0]["streams"], streams);
+    assert_eq!(
+        serde_json::from_value::<GatewayDesired>(said).ok(),
+        Some(state)
+    );
 }

@@ -59,7 +59,7 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
     fn dry_put(&self, scope: &Scope, name: &StreamName) -> Result<Response, ServiceError> {
         match self.streams.get(scope, name) {
             Ok(_) => Err(texts::dry_run_succeeded()),
-            Err(error) => Err(errors::not_found(&error)),
+            Err(error) => Err(errors::absent(&error)),
         }
     }
 

@@ -126,7 +126,7 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
     fn stream(&self, scope: &Scope, target: &StreamTarget) -> Result<Arc<Stream>, ServiceError> {
         let name = target.resolve(scope)?;
         let found = self.streams.get(scope, name);
-        found.map_err(|error| errors::not_found(&error))
+        found.map_err(|error| errors::absent(&error))
     }
 }
 

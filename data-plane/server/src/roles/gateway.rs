@@ -3,6 +3,7 @@
 
 mod catalogues;
 mod control;
+mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -15,7 +16,7 @@ use millstream_chassis::admin::Phase;
 use millstream_chassis::config::Member;
 use millstream_chassis::drain::{Drain, drain};
 use millstream_clock::task;
-use millstream_control::{AccessKey, DesiredState, GatewayDesired, Role};
+use millstream_control::{AccessKey, DesiredState, GatewayDesired, PoolId, Role, Routes};
 use millstream_gateway::{Auth, Credentials, Drained, Gateway, Listeners, cloudwatch};
 use millstream_protocol::sigv4;
 use millstream_rpc::{Caller, Follower, Options, Routed, Seen};
@@ -108,11 +109,13 @@ impl Replica {
         let following = follower.run(async move { ending.begun().await });
         drop(task::spawn("catalogues", following));
         Self {
-            streams,
             told_by: Told {
                 caller,
+                streams: streams.clone(),
                 credentials: Credentials::default(),
+                routes: Vec::new(),
             },
+            streams,
             seen,
         }
     }
@@ -208,19 +211,25 @@ fn token_key(state: &GatewayDesired) -> Option<TokenKey> {
 /// Where what the operator tells goes.
 struct Told {
     caller: Caller,
+    streams: Streams<Routed>,
     credentials: Credentials,
+    /// The newest routes of each pool.
+    routes: Vec<Routes>,
 }
 
 impl Told {
     /// Takes the newest state over; says which groups there are.
-    fn take_newest(&self, desired: &mut Desired) -> BTreeSet<GroupId> {
+    fn take_newest(&mut self, desired: &mut Desired) -> BTreeSet<GroupId> {
         match for_gateway(desired.borrow_and_update().as_ref()) {
             Some(state) => self.take(state),
             None => BTreeSet::new(),
         }
     }
 
-    fn take(&self, state: &GatewayDesired) -> BTreeSet<GroupId> {
+    fn take(&mut self, state: &GatewayDesired) -> BTreeSet<GroupId> {
+        // First of all: nobody is shown what is another one's by now.
+        self.streams.admit(tenants::tenants(state, &self.routes));
+        self.forget_pools(state);
         let mut groups = BTreeSet::new();
         for routes in &state.routes {
             let placed = routes.endpoints();
@@ -240,7 +249,20 @@ impl Told {
         groups
     }
 
-    async fn follow(&self, desired: &mut Desired) {
+    /// Forgets the pools that are no more, and keeps the newest routes of the others.
+    fn forget_pools(&mut self, state: &GatewayDesired) {
+        self.caller.keep_pools(|namespace, pool| {
+            let pool = PoolId::new(namespace, pool);
+            pool.is_ok_and(|pool| tenants::is_there(state, &pool))
+        });
+        self.routes.retain(|known| {
+            let told = state.routes.iter().any(|routes| routes.pool == known.pool);
+            !told && tenants::is_there(state, &known.pool)
+        });
+        self.routes.extend(state.routes.iter().cloned());
+    }
+
+    async fn follow(&mut self, desired: &mut Desired) {
         while desired.changed().await.is_ok() {
             self.take_newest(desired);
         }

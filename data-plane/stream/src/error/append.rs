@@ -75,11 +75,15 @@ pub enum PutRecordsError {
         /// Most bytes.
         bytes: usize,
     },
+    /// The stream is not known here yet: nothing of the request is durable.
+    #[error("Internal service failure.")]
+    Internal,
 }
 
 kinds!(PutRecordsError {
     Self::NotFound(_) => NotFound,
     Self::TooLarge(_) | Self::RequestTooLarge { .. } => Invalid,
+    Self::Internal => Internal,
 });
 
 /// Why one entry of a PutRecords failed; the others stand.

@@ -155,9 +155,13 @@ pub enum ListError {
         /// How long a token lives.
         tolerated_ms: u64,
     },
+    /// Not all of it is known here: what is left out would be taken for absent.
+    #[error("Internal service failure.")]
+    Internal,
 }
 
 kinds!(ListError {
+    Self::Internal => Internal,
     Self::NotFound(_) => NotFound,
     Self::NotActive { .. } => Conflict,
     Self::TokenInvalid => Invalid,

@@ -1,12 +1,16 @@
 //! The catalogue of a home and the copies that follow it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_clock::{ManualClock, SeededEntropy};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::catalogue::{Change, Update, Watcher, decode, encode};
-use millstream_stream::{News, Options, SettingsChange, Spread, Status, Stream, Streams, TokenKey};
-use millstream_types::{Epoch, GroupId, StreamUid};
+use millstream_stream::{
+    Kind, News, Options, SettingsChange, Spread, StartingPosition, Status, Stream, Streams,
+    StreamsFrom, Tenants, TokenKey,
+};
+use millstream_types::{AccountId, Epoch, GroupId, Scope, StreamUid};
 
 use crate::bed::{Bed, START, entry_at, memory, name, new_stream, scope};
 
@@ -202,4 +206,80 @@ async fn of_two_streams_with_one_name_the_one_that_stays_counts() {
     copy.forget(&group(1));
     let left = copy.get(&scope(), &name("s")).expect("it");
     assert_eq!((left.uid(), left.status()), (leaving, Status::Deleting));
+}
+
+fn tenants(namespace: &str, account: &str, served: &[&str]) -> Tenants {
+    let account: AccountId = account.parse().expect("an account");
+    let scope = Scope {
+        account: account.clone(),
+        ..scope()
+    };
+    let served = served.iter().map(|text| name(text)).collect();
+    Tenants {
+        accounts: BTreeMap::from([(namespace.to_owned(), account)]),
+        served: BTreeMap::from([(scope, served)]),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_no_home_has_told_of_fails_and_is_not_absent() {
+    let bed = memory();
+    bed.create("s", 1).await;
+    let copy = copy(&bed);
+    let namespace = group(0).namespace().to_owned();
+    copy.admit(tenants(&namespace, "000000000000", &["s"]));
+    let (scope, s) = (scope(), name("s"));
+    let put = copy.put_record(&scope, &s, entry_at(0, "a"), None).await;
+    assert_eq!(put.expect_err("untold").kind(), Kind::Internal);
+    let puts = copy.put_records(&scope, &s, vec![entry_at(0, "a")]).await;
+    assert_eq!(puts.expect_err("untold").kind(), Kind::Internal);
+    let start = StartingPosition::Latest;
+    let given = copy
+        .iterator(&scope, &s, "shardId-000000000000", start)
+        .await;
+    assert_eq!(given.expect_err("untold").kind(), Kind::Internal);
+    let described = copy.get(&scope, &s);
+    assert_eq!(described.expect_err("untold").kind(), Kind::Internal);
+    let listed = copy.list(&scope, StreamsFrom::Start, 10);
+    assert_eq!(listed.expect_err("untold").kind(), Kind::Internal);
+    let never_made = copy.get(&scope, &name("other"));
+    assert_eq!(never_made.expect_err("none").kind(), Kind::NotFound);
+
+    follow(&mut bed.streams.watch(), &copy).await;
+    let put = copy.put_record(&scope, &s, entry_at(0, "a"), None).await;
+    put.expect("told of");
+    let listed = copy.list(&scope, StreamsFrom::Start, 10);
+    assert_eq!(listed.expect("all of them").streams.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_is_shown_only_to_the_account_that_its_namespace_has_now() {
+    let bed = memory();
+    bed.create("s", 1).await;
+    let copy = copy(&bed);
+    follow(&mut bed.streams.watch(), &copy).await;
+    let namespace = group(0).namespace().to_owned();
+    let seen = |copy: &Streams<MemoryStore>| copy.get(&scope(), &name("s")).is_ok();
+    assert!(seen(&copy), "nobody has said who may see what");
+    copy.admit(tenants(&namespace, "000000000000", &[]));
+    assert!(seen(&copy));
+    // Another namespace has the number now, and this one another number.
+    copy.admit(Tenants {
+        accounts: [
+            ("team-z".to_owned(), scope().account),
+            (
+                namespace.clone(),
+                "000000000009".parse().expect("an account"),
+            ),
+        ]
+        .into(),
+        served: BTreeMap::new(),
+    });
+    assert!(!seen(&copy));
+    follow(&mut bed.streams.watch(), &copy).await;
+    assert!(!seen(&copy), "whatever its home tells");
+    copy.admit(Tenants::default());
+    assert!(!seen(&copy), "nor while its namespace has none");
+    copy.admit(tenants(&namespace, "000000000000", &[]));
+    assert!(seen(&copy));
 }

@@ -114,6 +114,67 @@ fn gateways_learn_routes_and_keys_and_how_many_they_are() {
 }
 
 #[test]
+fn gateways_learn_what_is_served_and_of_every_pool() {
+    let mut before = active();
+    before.feed(Input::Streams(vec![stream(1, "a/p"), stream(2, "a/p")]));
+    before.feed(Input::Access(Access::default()));
+    before.attach(20, ObservedState::starting(gateway("x")));
+    let last = |leader: &Leader| {
+        let mut sent = leader.sent.iter().rev();
+        match sent
+            .find(|(to, _)| *to == gateway("x"))
+            .map(|(_, state)| &**state)
+        {
+            Some(DesiredState::Gateway(state)) => state.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let names = |leader: &Leader| -> Vec<String> {
+        let streams = last(leader).routes.remove(0).streams;
+        let names = streams.into_iter().flat_map(|streams| streams.names);
+        names.map(|name| name.to_string()).collect()
+    };
+    assert_eq!(names(&before), ["stream-1"], "the other is not made yet");
+    let pools = Some([pool_id("a/p")].into());
+    assert_eq!(last(&before).pools, pools);
+    let mut gone = stream(1, "a/p");
+    gone.delete = true;
+    before.feed(Input::Streams(vec![gone]));
+    assert_eq!(names(&before), [""; 0], "it is to go");
+
+    // A leader that cannot write the placement down has no routes to tell, and the pool is there.
+    let found = before.persisted.last().cloned();
+    let mut coordinator = Coordinator::new(2, found.into_iter().collect(), Duration::ZERO);
+    let session = 20;
+    let mut told = Vec::new();
+    for input in [
+        Input::Pools(vec![pool("a/p", 3)]),
+        Input::Streams(vec![stream(1, "a/p")]),
+        Input::Access(Access::default()),
+        Input::Attached {
+            server: gateway("x"),
+            session,
+        },
+        Input::Observed {
+            session,
+            state: Arc::new(ObservedState::starting(gateway("x"))),
+        },
+    ] {
+        told.extend(coordinator.handle(Duration::ZERO, input));
+    }
+    let state = told.into_iter().find_map(|effect| match effect {
+        Effect::Send { state, .. } => Some(state),
+        _ => None,
+    });
+    match state.as_deref() {
+        Some(DesiredState::Gateway(state)) => {
+            assert_eq!((state.routes.len(), &state.pools), (0, &pools));
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_gateway_is_behind_until_it_has_followed_the_home_to_where_the_stream_was_made() {
     let mut leader = active();
     assert_eq!(behind(&leader), [], "nobody is waited for");

@@ -80,14 +80,16 @@ impl State {
                     pool,
                     version: placement,
                     groups: groups.collect(),
+                    streams: Vec::new(),
                 }],
+                pools: None,
                 access: Access {
                     access_keys: vec![AccessKey {
                         id: "ours".to_owned(),
                         secret: Secret::new("ours-secret".to_owned()),
                         account: ACCOUNT.parse().expect("an account"),
                     }],
-                    accounts: BTreeMap::new(),
+                    accounts: [(NAMESPACE.to_owned(), ACCOUNT.parse().expect("an account"))].into(),
                     token_key: Some(Secret::new("5a".repeat(32))),
                 },
                 gateways: 2,
