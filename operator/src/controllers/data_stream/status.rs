@@ -49,6 +49,8 @@ pub enum Reason {
     StreamNameTaken,
     /// Another namespace has the account.
     AccountTaken,
+    /// The stream is of another account than its namespace has now.
+    AccountChanged,
     /// The operator's configuration has no such pool class.
     PoolUnknown,
     /// The largest pool of the class is too small.
@@ -83,6 +85,7 @@ impl Reason {
             Self::SpecInvalid => "SpecInvalid",
             Self::StreamNameTaken => "StreamNameTaken",
             Self::AccountTaken => "AccountTaken",
+            Self::AccountChanged => "AccountChanged",
             Self::PoolUnknown => "PoolUnknown",
             Self::PoolFull => "PoolFull",
             Self::OrphanExists => "OrphanExists",

@@ -171,6 +171,7 @@ pub fn validate(input: &Dereferenced<'_>) -> Result<ValidatedDataStream, Refusal
     check_siblings(input, &own)?;
     check_pool(input, &own)?;
     check_orphans(input, &name, uid)?;
+    check_account(input, &scope, uid)?;
     let spec = stream_spec(&object.spec, name)?;
     check_served(&spec, open_shards(input))?;
     Ok(ValidatedDataStream {
@@ -330,6 +331,21 @@ fn check_orphans(
                 "records of an earlier stream {name} are retained; set spec.adoptStreamId: \
                  \"{orphan}\" to take them over, or the annotation {}: \"true\" to start empty",
                 annotations::START_EMPTY
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Records never change their account: it is a part of the ARN by which clients know them.
+fn check_account(input: &Dereferenced<'_>, scope: &Scope, uid: StreamUid) -> Result<(), Refusal> {
+    match input.homes.get(&uid) {
+        Some(home) if home.scope != *scope => Err(Refusal::new(
+            Reason::AccountChanged,
+            format!(
+                "the stream is of the account {} in {}, and the namespace has the account {} in {} \
+                 now; set the former number again in the chart's values",
+                home.scope.account, home.scope.region, scope.account, scope.region
             ),
         )),
         Some(_) | None => Ok(()),

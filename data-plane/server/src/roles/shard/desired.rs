@@ -7,7 +7,7 @@ use millstream_control::{
     HomedStream, ObservedStream, ShardDesired, StreamPhase, StreamSpec, Version, Wanted,
 };
 use millstream_stream::{ShardStore, Spread, Status, Stream, Streams};
-use millstream_types::{GroupId, ShardId, StreamUid};
+use millstream_types::{GroupId, Scope, ShardId, StreamUid};
 
 use crate::local_control::{new_stream, plan};
 
@@ -88,6 +88,11 @@ impl Homes {
                     .begin_create(wanted.uid, &wanted.scope, new, spread)
                     .await;
                 begun.map_err(|error| error.to_string())?;
+            },
+            Some(stream) if *stream.scope() != wanted.scope => {
+                // It follows nothing that is said of a stream of another account.
+                self.followed.remove(&wanted.uid);
+                return Err(another_account(stream.scope(), &wanted.scope));
             },
             Some(stream) if stream.status() == Status::Deleting => {
                 return Err("it is being removed already".to_owned());
@@ -171,6 +176,14 @@ impl Homes {
             },
         }
     }
+}
+
+fn another_account(has: &Scope, wanted: &Scope) -> String {
+    format!(
+        "its records are of the account {} in {}, and its namespace has the account {} in {} now; \
+         set the namespace's former number again",
+        has.account, has.region, wanted.account, wanted.region
+    )
 }
 
 /// Shards that are lost, by the group that had them.

@@ -115,6 +115,21 @@ fn the_id_that_a_stream_has_goes_before_what_its_spec_says_now() {
 }
 
 #[test]
+fn a_stream_of_another_account_than_its_namespace_has_is_refused() {
+    let adopting = object("a", |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()));
+    let mut world = World::new().with_orphan("a");
+    assert_eq!(world.reason(&adopting), None);
+    world.account = Account::Own("000000000002".parse().expect("an account"));
+    let refusal = world.judge(&adopting).expect_err("another number");
+    assert_eq!(refusal.reason, Reason::AccountChanged);
+    assert!(
+        refusal.message.contains("000000000001"),
+        "{}",
+        refusal.message
+    );
+}
+
+#[test]
 fn each_refusal_has_its_reason() {
     let plain = object("a", |_| {});
     let mut taken = World::new();

@@ -104,6 +104,29 @@ async fn a_lost_stream_is_gone_only_after_every_other_group_was_asked() {
     assert_eq!(done, [StreamPhase::Gone]);
 }
 
+#[tokio::test]
+async fn a_stream_of_another_account_follows_nothing_and_says_so() {
+    let streams = streams();
+    let mut desired = desired(Wanted::Serve, false);
+    let mut homes = Homes::default();
+    homes.bring_about(&streams, &desired).await;
+    assert_eq!(homes.observed(&streams)[0].version, Version(1));
+    let before = desired.streams[0].scope.clone();
+    desired.streams[0].scope.account = "000000000002".parse().expect("an account");
+    homes.bring_about(&streams, &desired).await;
+    let observed = homes.observed(&streams).remove(0);
+    assert_eq!(observed.scope, before);
+    assert_eq!(observed.version, Version::default());
+    let message = observed.message.expect("a message");
+    assert!(message.contains("000000000001"), "{message}");
+    assert!(message.contains("000000000002"), "{message}");
+
+    desired.streams[0].scope = before;
+    homes.bring_about(&streams, &desired).await;
+    let observed = homes.observed(&streams).remove(0);
+    assert_eq!((observed.message, observed.version), (None, Version(1)));
+}
+
 /// Groups that have lost what they held before.
 struct Emptied;
 
