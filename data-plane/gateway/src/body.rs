@@ -5,6 +5,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
 use millstream_chassis::Permit;
 use millstream_clock::{Clock, task};
+use millstream_protocol::Codec;
 use millstream_types::caps;
 
 use crate::lanes::BodyMemory;
@@ -43,6 +44,8 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) budgets: &'a Budgets,
     pub(crate) timeouts: &'a Timeouts,
     pub(crate) clock: &'a dyn Clock,
+    /// What the body is written in.
+    pub(crate) codec: Codec,
 }
 
 impl BodyReader<'_> {
@@ -67,7 +70,7 @@ impl BodyReader<'_> {
         }
         let mut memory = BodyMemory::new(self.budgets, announced);
         let refused = match self.fill(&mut body, &mut memory).await {
-            Ok(bytes) => match memory.with_records(bytes.len() as u64) {
+            Ok(bytes) => match memory.with_records(self.codec, bytes.len() as u64) {
                 Some(permit) => return Ok(Held { bytes, permit }),
                 None => Refused::NoMemory,
             },

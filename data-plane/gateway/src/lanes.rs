@@ -5,6 +5,7 @@
 //! as they are announced.
 
 use millstream_chassis::{Budget, Permit};
+use millstream_protocol::Codec;
 use millstream_types::caps;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -82,9 +83,12 @@ impl<'a> BodyMemory<'a> {
     }
 
     /// Adds room for the records that are decoded from `body_bytes`, and gives the whole up.
-    pub(crate) fn with_records(mut self, body_bytes: u64) -> Option<Permit> {
+    pub(crate) fn with_records(mut self, codec: Codec, body_bytes: u64) -> Option<Permit> {
         let held = self.permit.as_ref().map_or(0, Permit::bytes);
-        let records = body_bytes / 4 * 3;
+        let records = match codec {
+            Codec::Json => body_bytes / 4 * 3, // base64
+            Codec::Cbor => body_bytes,
+        };
         self.take(held + records)?;
         self.permit
     }
@@ -201,7 +205,7 @@ mod tests {
         let budgets = budgets();
         let mut memory = BodyMemory::new(&budgets, Some(1400));
         assert_eq!(memory.hold(1400), Some(4096));
-        let permit = memory.with_records(1400).expect("room");
+        let permit = memory.with_records(Codec::Json, 1400).expect("room");
         assert_eq!(used(&budgets), [4096 + 1050, 0, 0]);
         drop(permit);
         assert_eq!(used(&budgets), [0, 0, 0]);

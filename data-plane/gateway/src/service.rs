@@ -10,7 +10,7 @@ use millstream_chassis::{Metrics, Permit};
 use millstream_clock::{Clock, Entropy};
 use millstream_control::ControlPlane;
 use millstream_protocol::kinesis::{self, Operation};
-use millstream_protocol::route::{Head, rejected, route};
+use millstream_protocol::route::{Head, Routed, rejected, route};
 use millstream_protocol::{Codec, Reply};
 use millstream_stream::{ShardLog, Streams};
 
@@ -102,6 +102,7 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
             budgets: &self.options.budgets,
             timeouts: &self.options.timeouts,
             clock: &*self.clock,
+            codec: codec_of(parts),
         };
         let authenticator = Authenticator {
             auth: &self.options.auth,
@@ -113,14 +114,14 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         {
             reader.refuse(body).await;
             let outcome = Outcome::of_error(named_operation(parts), &error);
-            return Answered::bare(Reply::error(&error), outcome, 0);
+            return Answered::bare(Reply::error(codec_of(parts), &error), outcome, 0);
         }
         let held = match reader.read(body).await {
             Ok(held) => held,
             Err(refused) => return body_refused(refused, parts),
         };
-        let operation = match route(head(parts), &held.bytes) {
-            Ok(operation) => operation,
+        let Routed { operation, codec } = match route(head(parts), &held.bytes) {
+            Ok(routed) => routed,
             Err(reply) => {
                 let outcome = Outcome::bare(reply.status);
                 return Answered::bare(reply, outcome, held.bytes.len());
@@ -130,13 +131,13 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         let scope = match authenticator.scope(parts, &held.bytes, transport) {
             Ok(scope) => scope,
             Err(error) => {
-                let reply = rejected(&error, &held.bytes);
+                let reply = rejected(codec, &error, &held.bytes);
                 let outcome = Outcome::of_error(Some(operation), &error);
                 return Answered::bare(reply, outcome, body_bytes);
             },
         };
         let Held { bytes, permit } = held;
-        let decoded = kinesis::decode(Codec::Json, operation, &bytes);
+        let decoded = kinesis::decode(codec, operation, &bytes);
         drop(bytes);
         let answer = match decoded {
             Ok(request) => self.handlers.call(&scope, request).await,
@@ -144,10 +145,10 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         };
         drop(permit);
         match answer {
-            Ok(answer) => Answered::ok(operation, answer, body_bytes),
+            Ok(answer) => Answered::ok(operation, codec, answer, body_bytes),
             Err(error) => {
                 let outcome = Outcome::of_error(Some(operation), &error);
-                Answered::bare(Reply::error(&error), outcome, body_bytes)
+                Answered::bare(Reply::error(codec, &error), outcome, body_bytes)
             },
         }
     }
@@ -163,8 +164,8 @@ impl Answered {
         }
     }
 
-    fn ok(operation: Operation, answer: Answer, body_bytes: usize) -> Self {
-        let reply = kinesis::encode(Codec::Json, &answer.response);
+    fn ok(operation: Operation, codec: Codec, answer: Answer, body_bytes: usize) -> Self {
+        let reply = kinesis::encode(codec, &answer.response);
         let outcome = Outcome {
             operation: Some(operation),
             status: reply.status,
@@ -179,6 +180,11 @@ impl Answered {
             body_bytes,
         }
     }
+}
+
+/// What a request is answered in if it does not come as far as to be routed.
+fn codec_of(parts: &Parts) -> Codec {
+    Codec::of_content_type(head(parts).content_type)
 }
 
 fn head(parts: &Parts) -> Head<'_> {
@@ -198,21 +204,21 @@ fn named_operation(parts: &Parts) -> Option<Operation> {
 
 /// The answer to a body that was not read.
 fn body_refused(refused: Refused, parts: &Parts) -> Answered {
-    let operation = named_operation(parts);
+    let (operation, codec) = (named_operation(parts), codec_of(parts));
     match refused {
         Refused::NoMemory => {
             let error = errors::overloaded();
             let outcome = Outcome::of_error(operation, &error);
-            Answered::bare(Reply::error(&error), outcome, 0)
+            Answered::bare(Reply::error(codec, &error), outcome, 0)
         },
-        Refused::TooLarge => refused_with(413, "RequestEntityTooLargeException"),
-        Refused::TooSlow | Refused::Broken => refused_with(408, "RequestTimeoutException"),
+        Refused::TooLarge => refused_with(codec, 413, "RequestEntityTooLargeException"),
+        Refused::TooSlow | Refused::Broken => refused_with(codec, 408, "RequestTimeoutException"),
     }
 }
 
-fn refused_with(status: u16, code: &str) -> Answered {
-    let body = format!(r#"{{"__type":"{code}"}}"#);
-    Answered::bare(Reply::json(status, body.into()), Outcome::bare(status), 0)
+fn refused_with(codec: Codec, status: u16, name: &str) -> Answered {
+    let reply = Reply::bare(codec, status, name);
+    Answered::bare(reply, Outcome::bare(status), 0)
 }
 
 /// The bytes of a page, holding on to their memory until the last of them is sent.

@@ -1,8 +1,8 @@
 //! A request body as a tree, before the service model has been applied to it.
 //!
-//! JSON gives this tree; CBOR will give the same one, with byte strings in it. Texts are borrowed
-//! from the body where they have no escapes. The tree is bounded: [`NODES_MAX`] values, and as
-//! deep as the JSON reader goes (128).
+//! JSON gives this tree, and CBOR the same one, with byte strings in it. Texts are borrowed from
+//! the body where they stand there as they are. The tree is bounded: [`NODES_MAX`] values,
+//! [`DEPTH_MAX`] deep.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -10,8 +10,12 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::{Codec, cbor};
+
 /// Most values in one body. The largest good request has 500 records of three members each.
 pub const NODES_MAX: u32 = 65_536;
+/// Most lists and maps in one another; the JSON reader has this bound by itself.
+pub const DEPTH_MAX: u32 = 128;
 
 /// One value of a body.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,8 @@ pub enum Document<'a> {
     Double(f64),
     /// A text.
     Text(Cow<'a, str>),
+    /// Bytes; CBOR alone has them.
+    Bytes(Cow<'a, [u8]>),
     /// Values in order.
     List(Vec<Self>),
     /// Named values in the order of the body; of one name the last counts.
@@ -43,6 +49,21 @@ impl<'a> Document<'a> {
         let document = Seed { budget: &budget }.deserialize(&mut reader)?;
         reader.end()?;
         Ok(document)
+    }
+
+    /// Reads CBOR; none when the body is none, is too deep or holds too many values.
+    #[must_use]
+    pub fn from_cbor(body: &'a [u8]) -> Option<Self> {
+        cbor::read(body)
+    }
+
+    /// Reads a body of that encoding.
+    #[must_use]
+    pub fn read(codec: Codec, body: &'a [u8]) -> Option<Self> {
+        match codec {
+            Codec::Json => Self::from_json(body).ok(),
+            Codec::Cbor => Self::from_cbor(body),
+        }
     }
 }
 
@@ -187,6 +208,12 @@ mod tests {
     #[test]
     fn a_body_that_is_too_deep_is_refused() {
         assert!(Document::from_json("[".repeat(100_000).as_bytes()).is_err());
+        let lists = |n: u32| {
+            let n = usize::try_from(n).expect("fits");
+            format!("{}{}", "[".repeat(n), "]".repeat(n))
+        };
+        assert!(Document::from_json(lists(DEPTH_MAX - 1).as_bytes()).is_ok());
+        assert!(Document::from_json(lists(DEPTH_MAX + 1).as_bytes()).is_err());
     }
 
     proptest! {

@@ -38,8 +38,6 @@ pub enum ErrorCode {
     UnknownOperation,
     /// The access key is unknown, or its session token wrong.
     UnrecognizedClient,
-    /// The content type is none that the service reads.
-    UnsupportedMediaType,
     /// A value breaks a constraint of the service model.
     Validation,
 }
@@ -64,7 +62,6 @@ impl ErrorCode {
             Self::Serialization => "SerializationException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
-            Self::UnsupportedMediaType => "UnsupportedMediaTypeException",
             Self::Validation => "ValidationException",
         }
     }
@@ -74,7 +71,6 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InternalFailure => 500,
-            Self::UnsupportedMediaType => 415,
             _ => 400,
         }
     }

@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 use bytes::Bytes;
 use millstream_types::Millis;
 
+use crate::writer::Writer;
+
 /// Whether the body is a JSON object or list, which is what AWS takes for a structure at this
 /// stage. Nothing of it is kept.
 #[must_use]
@@ -14,88 +16,20 @@ pub fn is_object(body: &[u8]) -> bool {
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-/// Appends JSON values to a buffer. Commas come by themselves; names and nesting are the caller's.
+/// Appends JSON values to a buffer. Commas come by themselves.
 #[derive(Debug)]
-pub struct Writer {
+pub struct JsonWriter {
     out: Vec<u8>,
     /// Whether the next value or name is the first of its object or list, or follows a name.
     first: bool,
 }
 
-impl Writer {
-    /// A writer whose buffer holds `bytes` before it must grow.
-    #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            out: Vec::with_capacity(bytes),
-            first: true,
-        }
-    }
-
-    /// The JSON written so far.
-    #[must_use]
-    pub fn finish(self) -> Bytes {
-        self.out.into()
-    }
-
+impl JsonWriter {
     fn separate(&mut self) {
         if !self.first {
             self.out.push(b',');
         }
         self.first = false;
-    }
-
-    /// Opens an object.
-    pub fn begin_object(&mut self) {
-        self.separate();
-        self.out.push(b'{');
-        self.first = true;
-    }
-
-    /// Closes an object.
-    pub fn end_object(&mut self) {
-        self.out.push(b'}');
-        self.first = false;
-    }
-
-    /// Opens a list.
-    pub fn begin_list(&mut self) {
-        self.separate();
-        self.out.push(b'[');
-        self.first = true;
-    }
-
-    /// Closes a list.
-    pub fn end_list(&mut self) {
-        self.out.push(b']');
-        self.first = false;
-    }
-
-    /// The name of the value that comes next; it needs no escapes.
-    pub fn field(&mut self, name: &str) {
-        debug_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.first = true;
-    }
-
-    /// A text.
-    pub fn string(&mut self, text: &str) {
-        self.separate();
-        self.out.push(b'"');
-        let mut rest = text.as_bytes();
-        while let Some(at) = rest
-            .iter()
-            .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
-        {
-            self.out.extend_from_slice(&rest[..at]);
-            self.escape(rest[at]);
-            rest = &rest[at + 1..];
-        }
-        self.out.extend_from_slice(rest);
-        self.out.push(b'"');
     }
 
     fn escape(&mut self, byte: u8) {
@@ -117,45 +51,100 @@ impl Writer {
         self.out.extend([b'\\', short]);
     }
 
-    /// A text made of what a value shows, which needs no escapes (numbers, ids).
-    pub fn plain(&mut self, value: impl fmt::Display) {
+    fn show(&mut self, value: impl fmt::Display) {
+        write!(Append(&mut self.out), "{value}").expect("a Vec takes all");
+    }
+}
+
+impl Writer for JsonWriter {
+    fn with_capacity(bytes: usize) -> Self {
+        Self {
+            out: Vec::with_capacity(bytes),
+            first: true,
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        self.out.into()
+    }
+
+    fn begin_object(&mut self) {
+        self.separate();
+        self.out.push(b'{');
+        self.first = true;
+    }
+
+    fn end_object(&mut self) {
+        self.out.push(b'}');
+        self.first = false;
+    }
+
+    fn begin_list(&mut self) {
+        self.separate();
+        self.out.push(b'[');
+        self.first = true;
+    }
+
+    fn end_list(&mut self) {
+        self.out.push(b']');
+        self.first = false;
+    }
+
+    fn field(&mut self, name: &str) {
+        debug_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.first = true;
+    }
+
+    fn string(&mut self, text: &str) {
+        self.separate();
+        self.out.push(b'"');
+        let mut rest = text.as_bytes();
+        while let Some(at) = rest
+            .iter()
+            .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
+        {
+            self.out.extend_from_slice(&rest[..at]);
+            self.escape(rest[at]);
+            rest = &rest[at + 1..];
+        }
+        self.out.extend_from_slice(rest);
+        self.out.push(b'"');
+    }
+
+    fn plain(&mut self, value: impl fmt::Display) {
         self.separate();
         self.out.push(b'"');
         self.show(value);
         self.out.push(b'"');
     }
 
-    /// Bytes, as base64.
-    pub fn blob(&mut self, data: &[u8]) {
+    fn blob(&mut self, data: &[u8]) {
         self.separate();
         self.out.push(b'"');
         base64_simd::STANDARD.encode_append(data, &mut self.out);
         self.out.push(b'"');
     }
 
-    /// A whole number.
-    pub fn integer(&mut self, value: u64) {
+    fn integer(&mut self, value: u64) {
         self.separate();
         self.show(value);
     }
 
-    /// True or false.
-    pub fn boolean(&mut self, value: bool) {
+    fn boolean(&mut self, value: bool) {
         self.separate();
         self.show(value);
     }
 
-    /// A time: seconds since the epoch with the milliseconds behind the point.
-    pub fn timestamp(&mut self, time: Millis) {
+    fn timestamp(&mut self, time: Millis) {
         self.separate();
         match time.0 % 1000 {
             0 => self.show(time.seconds()),
             ms => self.show(format_args!("{}.{ms:03}", time.seconds())),
         }
-    }
-
-    fn show(&mut self, value: impl fmt::Display) {
-        write!(Append(&mut self.out), "{value}").expect("a Vec takes all");
     }
 }
 
@@ -174,8 +163,8 @@ mod tests {
 
     use super::*;
 
-    fn written(write: impl FnOnce(&mut Writer)) -> String {
-        let mut writer = Writer::with_capacity(16);
+    fn written(write: impl FnOnce(&mut JsonWriter)) -> String {
+        let mut writer = JsonWriter::with_capacity(16);
         write(&mut writer);
         String::from_utf8(writer.finish().to_vec()).expect("JSON is UTF-8")
     }

@@ -3,7 +3,11 @@
 
 use bytes::Bytes;
 
-use crate::error::ServiceError;
+use crate::Codec;
+use crate::cbor::CborWriter;
+use crate::error::{ErrorCode, ServiceError};
+use crate::json::JsonWriter;
+use crate::writer::Writer;
 
 /// Content type of AWS JSON 1.1.
 pub const AMZ_JSON: &str = "application/x-amz-json-1.1";
@@ -24,49 +28,27 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer of an operation, in AWS JSON.
+    /// An answer in the encoding of the request.
     #[must_use]
-    pub const fn json(status: u16, body: Bytes) -> Self {
+    pub const fn coded(codec: Codec, status: u16, body: Bytes) -> Self {
         Self {
             status,
-            content_type: Some(AMZ_JSON),
+            content_type: Some(codec.content_type()),
             body,
         }
     }
 
-    /// An error in AWS JSON: `{"__type":"...","message":"..."}`. `SerializationException` has a
-    /// capital `Message` (kinesalite test/helpers.js, `assertSerialization`).
+    /// An error: `__type` and, if it has one, `message`.
     #[must_use]
-    pub fn error(error: &ServiceError) -> Self {
-        use crate::error::ErrorCode;
-
-        let mut writer = crate::json::Writer::with_capacity(128);
-        writer.begin_object();
-        writer.field("__type");
-        writer.string(error.code.as_str());
-        if let Some(message) = &error.message {
-            writer.field(match error.code {
-                ErrorCode::Serialization => "Message",
-                _ => "message",
-            });
-            writer.string(message);
-        }
-        writer.end_object();
-        Self::json(error.status(), writer.finish())
+    pub fn error(codec: Codec, error: &ServiceError) -> Self {
+        let message = error.message.as_deref();
+        Self::coded(codec, error.status(), body(codec, error.code, message))
     }
 
-    /// An error that shows its code alone, in CBOR: a map of one pair. AWS answers so to requests
-    /// without a body unless they say that they speak JSON (kinesalite test/connection.js).
+    /// An error of HTTP that has no code of AWS's.
     #[must_use]
-    pub fn bare_cbor(error: &ServiceError) -> Self {
-        let mut body = vec![0xa1];
-        cbor_text("__type", &mut body);
-        cbor_text(error.code.as_str(), &mut body);
-        Self {
-            status: error.status(),
-            content_type: Some(AMZ_CBOR),
-            body: body.into(),
-        }
+    pub fn bare(codec: Codec, status: u16, name: &str) -> Self {
+        Self::coded(codec, status, named(codec, name, None))
     }
 
     /// An error as XML, which AWS answers to what it does not recognise as a request to an
@@ -98,25 +80,48 @@ impl Reply {
     }
 }
 
-/// Appends a CBOR text of up to 255 bytes.
-fn cbor_text(text: &str, out: &mut Vec<u8>) {
-    let length = u8::try_from(text.len()).expect("error codes are short");
-    if length < 24 {
-        out.push(0x60 | length);
-    } else {
-        out.extend([0x78, length]);
+/// The media type without parameters and blanks.
+pub(crate) fn media_type(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// The body of an error. `SerializationException` has a capital `Message` (kinesalite
+/// test/helpers.js, `assertSerialization`).
+fn body(codec: Codec, code: ErrorCode, message: Option<&str>) -> Bytes {
+    let member = match code {
+        ErrorCode::Serialization => "Message",
+        _ => "message",
+    };
+    named(codec, code.as_str(), message.map(|text| (member, text)))
+}
+
+fn named(codec: Codec, name: &str, message: Option<(&str, &str)>) -> Bytes {
+    match codec {
+        Codec::Json => write_error::<JsonWriter>(name, message),
+        Codec::Cbor => write_error::<CborWriter>(name, message),
     }
-    out.extend(text.as_bytes());
+}
+
+fn write_error<W: Writer>(name: &str, message: Option<(&str, &str)>) -> Bytes {
+    let mut writer = W::with_capacity(128);
+    writer.begin_object();
+    writer.field("__type");
+    writer.string(name);
+    if let Some((member, text)) = message {
+        writer.field(member);
+        writer.string(text);
+    }
+    writer.end_object();
+    writer.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorCode;
 
     #[test]
     fn errors_have_type_and_message() {
-        let reply = Reply::error(&ServiceError::invalid_argument("a \"b\"\n"));
+        let reply = Reply::error(Codec::Json, &ServiceError::invalid_argument("a \"b\"\n"));
         assert_eq!(reply.status, 400);
         assert_eq!(reply.content_type, Some(AMZ_JSON));
         assert_eq!(
@@ -127,28 +132,40 @@ mod tests {
 
     #[test]
     fn serialization_errors_have_a_capital_message() {
-        let reply = Reply::error(&ServiceError::serialization("x"));
+        let reply = Reply::error(Codec::Json, &ServiceError::serialization("x"));
         assert_eq!(
             reply.body,
             r#"{"__type":"SerializationException","Message":"x"}"#
         );
-        let bare = Reply::error(&ServiceError::bare(ErrorCode::Serialization));
+        let bare = Reply::error(Codec::Json, &ServiceError::bare(ErrorCode::Serialization));
         assert_eq!(bare.body, r#"{"__type":"SerializationException"}"#);
     }
 
     #[test]
     fn faults_have_status_500() {
-        assert_eq!(Reply::error(&ServiceError::internal()).status, 500);
+        assert_eq!(
+            Reply::error(Codec::Json, &ServiceError::internal()).status,
+            500
+        );
     }
 
     #[test]
-    fn a_bare_cbor_error_is_a_map_of_one_pair() {
-        let reply = Reply::bare_cbor(&ServiceError::bare(ErrorCode::UnknownOperation));
+    fn errors_in_cbor_are_maps_of_the_same_members() {
+        let reply = Reply::error(
+            Codec::Cbor,
+            &ServiceError::bare(ErrorCode::UnknownOperation),
+        );
         let mut wanted = vec![0xa1, 0x66];
         wanted.extend(b"__type");
         wanted.extend([0x78, 25]);
         wanted.extend(b"UnknownOperationException");
         assert_eq!(reply.body, wanted);
         assert_eq!(reply.content_type, Some(AMZ_CBOR));
+
+        let reply = Reply::error(Codec::Cbor, &ServiceError::serialization("x"));
+        let mut wanted = vec![0xa2, 0x66];
+        wanted.extend(b"__type\x76SerializationException\x67Message\x61x");
+        assert_eq!(reply.body, wanted);
+        assert_eq!(reply.status, 400);
     }
 }

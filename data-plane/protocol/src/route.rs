@@ -8,20 +8,22 @@
 //!    otherwise; in CBOR unless the content type is AWS JSON.
 //! 4. An unknown content type: `AccessDeniedException` (403, XML) without a target of two parts,
 //!    `UnknownOperationException` (404, XML) with one.
-//! 5. A body that is no JSON object: `SerializationException`.
+//! 5. A body that is no object of its content type: `SerializationException`.
 //! 6. `application/json`: `UnknownOperationException`, 404.
 //! 7. An unknown target: `UnknownOperationException`.
 //! 8. Credentials: the gateway's, after [`route()`].
 //! 9. Members of the wrong type: `SerializationException`; then constraints of the service model:
 //!    `ValidationException`; then the operation itself. All these are behind `kinesis::decode`.
 //!
-//! For a known operation in AWS JSON, step 5 is left to `kinesis::decode`, so that a good body is
+//! AWS CBOR goes the way of AWS JSON, and answers to it are CBOR.
+//!
+//! For a known operation in either, step 5 is left to `kinesis::decode`, so that a good body is
 //! read once. A gateway whose step 8 fails asks [`rejected`] for the answer.
 
 use crate::error::{ErrorCode, ServiceError};
-use crate::json;
 use crate::kinesis::Operation;
-use crate::reply::{AMZ_CBOR, AMZ_JSON, PLAIN_JSON, Reply};
+use crate::reply::{AMZ_CBOR, AMZ_JSON, PLAIN_JSON, Reply, media_type};
+use crate::{Codec, json};
 
 /// The part of the target before the dot: service and version of the API.
 pub const TARGET_PREFIX: &str = "Kinesis_20131202";
@@ -39,15 +41,25 @@ pub struct Head<'a> {
     pub target: Option<&'a str>,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// The operation.
+    pub operation: Operation,
+    /// What its body is written in, and its answer.
+    pub codec: Codec,
+}
+
 /// The operation that a request asks for, or the answer that ends it.
 ///
 /// # Errors
 /// With the answer of steps 2 to 7 above.
-pub fn route(head: Head<'_>, body: &[u8]) -> Result<Operation, Reply> {
+pub fn route(head: Head<'_>, body: &[u8]) -> Result<Routed, Reply> {
     if head.method != "POST" {
         return Err(Reply::xml(403, "AccessDeniedException", Some(NO_OPERATION)));
     }
     let content_type = media_type(head.content_type.unwrap_or_default());
+    let codec = Codec::of_content_type(head.content_type);
     let (service, name) = split_target(head.target.unwrap_or_default());
     let operation = Operation::parse(name).filter(|_| service == TARGET_PREFIX);
     let unknown = ServiceError::bare(ErrorCode::UnknownOperation);
@@ -55,19 +67,18 @@ pub fn route(head: Head<'_>, body: &[u8]) -> Result<Operation, Reply> {
     if body.is_empty() {
         let error = operation.map_or(unknown, |_| no_json);
         return Err(match content_type {
-            AMZ_JSON => Reply::error(&error),
-            _ => Reply::bare_cbor(&error),
+            AMZ_JSON => Reply::error(Codec::Json, &error),
+            _ => Reply::error(Codec::Cbor, &error),
         });
     }
     match (content_type, operation) {
-        (AMZ_JSON, Some(operation)) => Ok(operation),
-        (AMZ_JSON, None) if json::is_object(body) => Err(Reply::error(&unknown)),
-        (AMZ_JSON, None) => Err(Reply::error(&no_json)),
+        (AMZ_JSON | AMZ_CBOR, Some(operation)) => Ok(Routed { operation, codec }),
+        (AMZ_JSON | AMZ_CBOR, None) if codec.is_object(body) => Err(Reply::error(codec, &unknown)),
+        (AMZ_JSON | AMZ_CBOR, None) => Err(Reply::error(codec, &no_json)),
         (PLAIN_JSON, _) if json::is_object(body) => {
             Err(Reply::plain_json(404, unknown.code.as_str()))
         },
         (PLAIN_JSON, _) => Err(Reply::plain_json(400, no_json.code.as_str())),
-        (AMZ_CBOR, _) => Err(Reply::error(&cbor_refused())),
         _ if service.is_empty() || name.is_empty() => {
             Err(Reply::xml(403, "AccessDeniedException", Some(NO_OPERATION)))
         },
@@ -76,28 +87,14 @@ pub fn route(head: Head<'_>, body: &[u8]) -> Result<Operation, Reply> {
 }
 
 /// The answer to a request that [`route()`] let through and whose credentials failed with `error`:
-/// a body that is no JSON counts before them.
+/// a body that is no object counts before them.
 #[must_use]
-pub fn rejected(error: &ServiceError, body: &[u8]) -> Reply {
-    if json::is_object(body) {
-        Reply::error(error)
+pub fn rejected(codec: Codec, error: &ServiceError, body: &[u8]) -> Reply {
+    if codec.is_object(body) {
+        Reply::error(codec, error)
     } else {
-        Reply::error(&ServiceError::bare(ErrorCode::Serialization))
+        Reply::error(codec, &ServiceError::bare(ErrorCode::Serialization))
     }
-}
-
-/// CBOR is AWS's, but not here yet: say so in words, with the switch of the clients that send it.
-fn cbor_refused() -> ServiceError {
-    ServiceError::new(
-        ErrorCode::UnsupportedMediaType,
-        "application/x-amz-cbor-1.1 is not supported yet: set the client to JSON \
-         (CBOR_ENABLED=false for the AWS SDK for Java 2, AWS_CBOR_DISABLE=true for version 1)",
-    )
-}
-
-/// The media type without parameters and blanks.
-fn media_type(value: &str) -> &str {
-    value.split(';').next().unwrap_or_default().trim()
 }
 
 /// Service and operation of a target; what follows a second dot is dropped, as on AWS.
@@ -125,12 +122,37 @@ mod tests {
     }
 
     #[test]
-    fn a_known_operation_in_aws_json_is_let_through() {
-        for content_type in [AMZ_JSON, "   application/x-amz-json-1.1   ;whatever"] {
+    fn a_known_operation_in_aws_json_or_cbor_is_let_through() {
+        for (content_type, codec) in [
+            (AMZ_JSON, Codec::Json),
+            ("   application/x-amz-json-1.1   ;whatever", Codec::Json),
+            ("application/x-amz-cbor-1.1; whatever", Codec::Cbor),
+        ] {
             let head = head(Some(content_type), Some("Kinesis_20131202.ListStreams"));
+            let operation = Operation::ListStreams;
             // The body is read later: nothing more of it is known here than that it is there.
-            assert_eq!(route(head, b"hello"), Ok(Operation::ListStreams));
+            assert_eq!(route(head, b"hello"), Ok(Routed { operation, codec }));
         }
+    }
+
+    #[test]
+    fn cbor_goes_the_way_of_json() {
+        let unknown = ServiceError::bare(ErrorCode::UnknownOperation);
+        let no_object = ServiceError::bare(ErrorCode::Serialization);
+        let whatever = head(Some(AMZ_CBOR), Some("Kinesis_20131202.Whatever"));
+        for (body, error) in [
+            (&b"\xa0"[..], &unknown),
+            (b"\xbf\xff", &unknown),
+            (b"{}", &no_object),
+            (b"\x01", &no_object),
+        ] {
+            assert_eq!(route(whatever, body), Err(Reply::error(Codec::Cbor, error)));
+        }
+        let known = head(Some(AMZ_CBOR), Some("Kinesis_20131202.ListStreams"));
+        assert_eq!(
+            route(known, b""),
+            Err(Reply::error(Codec::Cbor, &no_object))
+        );
     }
 
     #[test]
@@ -164,23 +186,26 @@ mod tests {
         let unknown = ServiceError::bare(ErrorCode::UnknownOperation);
         assert_eq!(
             route(head(None, None), b""),
-            Err(Reply::bare_cbor(&unknown))
+            Err(Reply::error(Codec::Cbor, &unknown))
         );
         assert_eq!(
             route(head(Some(AMZ_JSON), None), b""),
-            Err(Reply::error(&unknown))
+            Err(Reply::error(Codec::Json, &unknown))
         );
     }
 
     #[test]
     fn operations_of_the_model_that_are_not_implemented_are_unknown() {
-        let unknown = Reply::error(&ServiceError::bare(ErrorCode::UnknownOperation));
+        let unknown = Reply::error(
+            Codec::Json,
+            &ServiceError::bare(ErrorCode::UnknownOperation),
+        );
         let mut implemented = 0;
         for name in MODEL.operations.keys() {
             let target = format!("{TARGET_PREFIX}.{name}");
             match route(head(Some(AMZ_JSON), Some(&target)), b"{}") {
-                Ok(operation) => {
-                    assert_eq!(operation.name(), name);
+                Ok(routed) => {
+                    assert_eq!(routed.operation.name(), name);
                     implemented += 1;
                 },
                 Err(reply) => assert_eq!(reply, unknown, "{name}"),
@@ -194,8 +219,13 @@ mod tests {
         // kinesalite test/connection.js: non-JSON body, no auth
         let error = ServiceError::new(ErrorCode::MissingAuthenticationToken, "Missing");
         let no_json = ServiceError::bare(ErrorCode::Serialization);
-        assert_eq!(rejected(&error, b"hello"), Reply::error(&no_json));
-        assert_eq!(rejected(&error, b"{}"), Reply::error(&error));
+        for (codec, good) in [(Codec::Json, &b"{}"[..]), (Codec::Cbor, b"\xa0")] {
+            assert_eq!(
+                rejected(codec, &error, b"hello"),
+                Reply::error(codec, &no_json)
+            );
+            assert_eq!(rejected(codec, &error, good), Reply::error(codec, &error));
+        }
     }
 
     proptest! {

@@ -1,9 +1,11 @@
 //! Heads, credentials and their errors, as AWS has them (kinesalite's `test/connection.js`).
 
-use crate::client::{AUTHORIZATION, Answer, Connection};
+use crate::client::{AUTHORIZATION, Answer, Connection, head};
 use crate::fixture::{Fixture, Setup};
+use crate::slow::iterator;
 
 const JSON: &str = "application/x-amz-json-1.1";
+const CBOR: &str = "application/x-amz-cbor-1.1";
 const LIST: &str = "Kinesis_20131202.ListStreams";
 
 async fn ask(fixture: &Fixture, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -201,4 +203,137 @@ async fn a_body_in_signed_chunks_is_no_json() {
         "{}",
         answer.text()
     );
+}
+
+/// A signed request in CBOR, as the SDK for Java sends it.
+fn in_cbor(operation: &str, body: &[u8]) -> Vec<u8> {
+    let head = head(operation).replace(JSON, CBOR);
+    let head = format!("{head}content-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// A CBOR map without a length before it.
+fn map(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = vec![0xbf];
+    for (name, value) in members {
+        text(name, &mut out);
+        out.extend_from_slice(value);
+    }
+    out.push(0xff);
+    out
+}
+
+fn text(text: &str, out: &mut Vec<u8>) {
+    out.extend([0x78, u8::try_from(text.len()).expect("short")]);
+    out.extend(text.as_bytes());
+}
+
+fn texts(value: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    text(value, &mut out);
+    out
+}
+
+#[tokio::test]
+async fn records_are_put_in_cbor_and_read_in_either_encoding() {
+    let fixture = Fixture::start(Setup::default()).await;
+    let mut connection = Connection::open(fixture.addr).await;
+    let stream = texts("flights");
+    let data = b"\x44\x00\xff\xfe\x01";
+    let put = map(&[
+        ("StreamName", &stream),
+        ("PartitionKey", b"\x61k"),
+        ("Data", data),
+    ]);
+    connection.send(in_cbor("PutRecord", &put)).await;
+    let answer = connection.answer().await.expect("an answer");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some(CBOR))
+    );
+    assert!(
+        answer.text().contains("shardId-000000000000"),
+        "{}",
+        answer.text()
+    );
+
+    let iterator = texts(&iterator(&mut connection).await);
+    let read = map(&[("ShardIterator", &iterator)]);
+    connection.send(in_cbor("GetRecords", &read)).await;
+    let answer = connection.answer().await.expect("an answer");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some(CBOR))
+    );
+    let found = answer
+        .body
+        .windows(10)
+        .any(|at| at == b"Data\x44\x00\xff\xfe\x01l");
+    assert!(found, "{}", answer.text());
+
+    let iterator = self::iterator(&mut connection).await;
+    let body = format!(r#"{{"ShardIterator":"{iterator}"}}"#);
+    let answer = connection.ask("GetRecords", &body).await;
+    assert!(
+        answer.text().contains("\"Data\":\"AP/+AQ==\""),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(fixture.held_bytes(), 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_in_cbor_is_answered_in_cbor() {
+    let fixture = Fixture::start(Setup::default()).await;
+    let over = vec![0; (16 << 20) + 1];
+    let large = &fixture.budgets.bodies[2];
+    let rows: [(&[u8], u16, &str); 5] = [
+        (b"\xa1", 400, "SerializationException"),
+        (b"{}", 400, "SerializationException"),
+        (b"\xa0", 400, "ValidationException"),
+        (&[0x81; 70_000], 400, "SerializationException"),
+        (&over, 413, "RequestEntityTooLargeException"),
+    ];
+    let refused = async |body: &[u8], status, name: &str| {
+        let mut connection = Connection::open(fixture.addr).await;
+        connection.send(in_cbor("PutRecord", body)).await;
+        let answer = connection.answer().await.expect("an answer");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some(CBOR)),
+            "{name}"
+        );
+        assert!(
+            answer.body.starts_with(b"\xa1\x66__type")
+                || answer.body.starts_with(b"\xa2\x66__type")
+        );
+        assert!(answer.text().contains(name), "{}", answer.text());
+    };
+    for (body, status, name) in rows {
+        refused(body, status, name).await;
+    }
+    let hog = large.take(large.free_bytes() - 1000).expect("free");
+    refused(
+        &over[..2 << 20],
+        400,
+        "ProvisionedThroughputExceededException",
+    )
+    .await;
+    drop(hog);
+
+    let unsigned = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: {CBOR}\r\nx-amz-target: {LIST}\r\ncontent-length: 1\r\n\r\n"
+    );
+    let mut connection = Connection::open(fixture.addr).await;
+    connection
+        .send([unsigned.as_bytes(), b"\xa0"].concat())
+        .await;
+    let answer = connection.answer().await.expect("an answer");
+    assert_eq!(answer.header("content-type"), Some(CBOR));
+    assert!(
+        answer.text().contains("MissingAuthenticationToken"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(fixture.held_bytes(), 0);
 }

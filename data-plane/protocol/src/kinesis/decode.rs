@@ -15,19 +15,24 @@ use super::request::{
     RecordDistributionStrategy, Request, SequenceText, ShardFilter, ShardFilterType,
     ShardIteratorType, ShardName, StreamTarget,
 };
+use crate::Codec;
 use crate::document::Document;
 use crate::error::{ErrorCode, ServiceError};
 use crate::model::{self, Structure, Value};
 
 /// Reads any request.
-pub(super) fn decode(operation: Operation, body: &Bytes) -> Result<Request, ServiceError> {
-    let document = Document::from_json(body)
-        .map_err(|_not_shown| ServiceError::bare(ErrorCode::Serialization))?;
+pub(super) fn decode(
+    codec: Codec,
+    operation: Operation,
+    body: &Bytes,
+) -> Result<Request, ServiceError> {
+    let document =
+        Document::read(codec, body).ok_or_else(|| ServiceError::bare(ErrorCode::Serialization))?;
     // AWS names no reason for a body that is a bare value (kinesalite test/connection.js).
     if !matches!(document, Document::Map(_) | Document::List(_)) {
         return Err(ServiceError::bare(ErrorCode::Serialization));
     }
-    let input = model::read(operation.name(), document)?;
+    let input = model::read(codec, operation.name(), document)?;
     model::check(operation.name(), &input)?;
     let mut input = Input(input);
     Ok(match operation {

@@ -267,7 +267,9 @@ proptest! {
     fn any_bytes_are_read_or_refused(body: Vec<u8>) {
         let body = Bytes::from(body);
         for operation in Operation::ALL {
-            let _unused = decode_any(Codec::Json, operation, &body);
+            for codec in [Codec::Json, Codec::Cbor] {
+                let _unused = decode_any(codec, operation, &body);
+            }
         }
     }
 

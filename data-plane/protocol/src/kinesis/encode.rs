@@ -1,4 +1,4 @@
-//! Answers as JSON, members in the order of AWS's API reference.
+//! Answers through a [`Writer`], members in the order of AWS's API reference.
 //!
 //! `EncryptionType` is absent from answers about records, as in recordings of AWS (localstack
 //! tests/aws/services/kinesis/test_kinesis.snapshot.json), and `NONE` in descriptions (kinesalite
@@ -12,22 +12,23 @@ use super::response::{
     PutRecordOutput, PutRecordsOutput, Response, ShardDescription, StreamDescription,
     StreamDescriptionSummary, StreamStatus, StreamSummary,
 };
-use crate::json::Writer;
+use crate::writer::Writer;
 
-/// Bytes of JSON around one record, without data and key: names, number, time.
+/// Bytes (of JSON, the longer form) around one record, without data and key: names, number, time.
 const RECORD_FRAME_BYTES: usize = 176;
-/// Bytes of JSON for one entry of a `PutRecords` answer.
+/// Bytes for one entry of a `PutRecords` answer.
 const PUT_ENTRY_BYTES: usize = 128;
-/// Bytes of JSON for one shard.
+/// Bytes for one shard.
 const SHARD_BYTES: usize = 416;
-/// Bytes of JSON for anything else.
+/// Bytes for anything else.
 const FRAME_BYTES: usize = 1024;
 
-pub(super) fn encode(response: &Response) -> Bytes {
+/// The body of an answer, written by `W`.
+pub(super) fn encode<W: Writer>(response: &Response) -> Bytes {
     if matches!(response, Response::CreateStream | Response::DeleteStream) {
         return Bytes::new();
     }
-    let mut writer = Writer::with_capacity(room(response));
+    let mut writer = W::with_capacity(room(response));
     let w = &mut writer;
     w.begin_object();
     match response {
@@ -63,7 +64,7 @@ fn room(response: &Response) -> usize {
         }
 }
 
-fn stream_description(w: &mut Writer, stream: &StreamDescription) {
+fn stream_description(w: &mut impl Writer, stream: &StreamDescription) {
     w.field("StreamDescription");
     w.begin_object();
     identity(w, &stream.arn, stream.status, stream.mode);
@@ -78,7 +79,7 @@ fn stream_description(w: &mut Writer, stream: &StreamDescription) {
     w.end_object();
 }
 
-fn stream_description_summary(w: &mut Writer, stream: &StreamDescriptionSummary) {
+fn stream_description_summary(w: &mut impl Writer, stream: &StreamDescriptionSummary) {
     w.field("StreamDescriptionSummary");
     w.begin_object();
     identity(w, &stream.arn, stream.status, stream.mode);
@@ -99,7 +100,7 @@ fn stream_description_summary(w: &mut Writer, stream: &StreamDescriptionSummary)
 }
 
 /// Name, ARN, state and mode.
-fn identity(w: &mut Writer, arn: &StreamArn, status: StreamStatus, mode: StreamMode) {
+fn identity(w: &mut impl Writer, arn: &StreamArn, status: StreamStatus, mode: StreamMode) {
     w.field("StreamName");
     w.plain(&arn.name);
     w.field("StreamARN");
@@ -113,7 +114,7 @@ fn identity(w: &mut Writer, arn: &StreamArn, status: StreamStatus, mode: StreamM
     w.end_object();
 }
 
-fn no_monitoring_no_encryption(w: &mut Writer) {
+fn no_monitoring_no_encryption(w: &mut impl Writer) {
     w.field("EnhancedMonitoring");
     w.begin_list();
     w.begin_object();
@@ -126,7 +127,7 @@ fn no_monitoring_no_encryption(w: &mut Writer) {
     w.string("NONE");
 }
 
-fn shards(w: &mut Writer, shards: &[ShardDescription]) {
+fn shards(w: &mut impl Writer, shards: &[ShardDescription]) {
     w.field("Shards");
     w.begin_list();
     for shard in shards {
@@ -156,7 +157,7 @@ fn shards(w: &mut Writer, shards: &[ShardDescription]) {
     w.end_list();
 }
 
-fn hash_key_range(w: &mut Writer, range: &HashKeyRange) {
+fn hash_key_range(w: &mut impl Writer, range: &HashKeyRange) {
     w.field("HashKeyRange");
     w.begin_object();
     w.field("StartingHashKey");
@@ -166,7 +167,7 @@ fn hash_key_range(w: &mut Writer, range: &HashKeyRange) {
     w.end_object();
 }
 
-fn list_shards(w: &mut Writer, output: &ListShardsOutput) {
+fn list_shards(w: &mut impl Writer, output: &ListShardsOutput) {
     shards(w, &output.shards);
     if let Some(token) = &output.next_token {
         w.field("NextToken");
@@ -174,7 +175,7 @@ fn list_shards(w: &mut Writer, output: &ListShardsOutput) {
     }
 }
 
-fn list_streams(w: &mut Writer, output: &ListStreamsOutput) {
+fn list_streams(w: &mut impl Writer, output: &ListStreamsOutput) {
     w.field("StreamNames");
     w.begin_list();
     for stream in &output.streams {
@@ -195,7 +196,7 @@ fn list_streams(w: &mut Writer, output: &ListStreamsOutput) {
     w.end_list();
 }
 
-fn stream_summary(w: &mut Writer, stream: &StreamSummary) {
+fn stream_summary(w: &mut impl Writer, stream: &StreamSummary) {
     w.begin_object();
     identity(w, &stream.arn, stream.status, stream.mode);
     w.field("StreamCreationTimestamp");
@@ -203,14 +204,14 @@ fn stream_summary(w: &mut Writer, stream: &StreamSummary) {
     w.end_object();
 }
 
-fn put_record(w: &mut Writer, output: &PutRecordOutput) {
+fn put_record(w: &mut impl Writer, output: &PutRecordOutput) {
     w.field("SequenceNumber");
     w.plain(output.sequence_number);
     w.field("ShardId");
     w.plain(output.shard_id);
 }
 
-fn put_records(w: &mut Writer, output: &PutRecordsOutput) {
+fn put_records(w: &mut impl Writer, output: &PutRecordsOutput) {
     let failed = |entry: &&PutEntryOutput| matches!(entry, PutEntryOutput::Failed { .. });
     let failed = output.entries.iter().filter(failed).count();
     w.field("FailedRecordCount");
@@ -233,7 +234,7 @@ fn put_records(w: &mut Writer, output: &PutRecordsOutput) {
     w.end_list();
 }
 
-fn get_records(w: &mut Writer, output: &GetRecordsOutput) {
+fn get_records(w: &mut impl Writer, output: &GetRecordsOutput) {
     w.field("Records");
     w.begin_list();
     for record in &output.records {
@@ -260,7 +261,7 @@ fn get_records(w: &mut Writer, output: &GetRecordsOutput) {
     }
 }
 
-fn child_shards(w: &mut Writer, shards: &[ChildShard]) {
+fn child_shards(w: &mut impl Writer, shards: &[ChildShard]) {
     w.field("ChildShards");
     w.begin_list();
     for shard in shards {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::request::RecordDistributionStrategy;
 use super::super::response::{EntryErrorCode, GetShardIteratorOutput, ReadRecord};
 use super::*;
+use crate::json::JsonWriter;
 
 fn number(counter: u64) -> SequenceNumber {
     SequenceNumber {
@@ -24,7 +25,7 @@ fn arn() -> StreamArn {
 }
 
 fn read(response: &Response) -> Value {
-    serde_json::from_slice(&encode(response)).expect("JSON")
+    serde_json::from_slice(&encode::<JsonWriter>(response)).expect("JSON")
 }
 
 fn shard() -> ShardDescription {
@@ -52,8 +53,8 @@ fn shard_json() -> Value {
 #[test]
 fn changes_answer_with_an_empty_body() {
     // kinesalite test/createStream.js, test/deleteStream.js
-    assert_eq!(encode(&Response::CreateStream), "");
-    assert_eq!(encode(&Response::DeleteStream), "");
+    assert_eq!(encode::<JsonWriter>(&Response::CreateStream), "");
+    assert_eq!(encode::<JsonWriter>(&Response::DeleteStream), "");
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn a_put_answers_without_encryption_type() {
         r#"{{"SequenceNumber":"{}","ShardId":"shardId-000000000001"}}"#,
         number(5)
     );
-    assert_eq!(encode(&Response::PutRecord(output)), wanted);
+    assert_eq!(encode::<JsonWriter>(&Response::PutRecord(output)), wanted);
 }
 
 #[test]
@@ -213,7 +214,10 @@ fn an_iterator_is_shown_alone() {
     let response = Response::GetShardIterator(GetShardIteratorOutput {
         shard_iterator: "AA==".to_owned(),
     });
-    assert_eq!(encode(&response), r#"{"ShardIterator":"AA=="}"#);
+    assert_eq!(
+        encode::<JsonWriter>(&response),
+        r#"{"ShardIterator":"AA=="}"#
+    );
 }
 
 fn records_output(records: Vec<ReadRecord>) -> GetRecordsOutput {
@@ -291,7 +295,7 @@ proptest! {
             data: Bytes::copy_from_slice(data),
         }).collect());
         let response = Response::GetRecords(output);
-        prop_assert!(encode(&response).len() <= room(&response));
+        prop_assert!(encode::<JsonWriter>(&response).len() <= room(&response));
         let read = read(&response);
         let shown = read["Records"].as_array().expect("a list");
         prop_assert_eq!(shown.len(), records.len());

@@ -4,13 +4,19 @@ use proptest::prelude::*;
 
 use super::super::decode as long_way;
 use super::*;
+use crate::Codec;
 
 fn short(operation: Operation, body: &str) -> Option<Request> {
     decode(operation, &Bytes::copy_from_slice(body.as_bytes()))
 }
 
 fn long(operation: Operation, body: &str) -> Option<Request> {
-    long_way::decode(operation, &Bytes::copy_from_slice(body.as_bytes())).ok()
+    long_way::decode(
+        Codec::Json,
+        operation,
+        &Bytes::copy_from_slice(body.as_bytes()),
+    )
+    .ok()
 }
 
 fn entries_of(request: Option<Request>) -> Vec<PutEntry> {

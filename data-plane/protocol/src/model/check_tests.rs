@@ -4,11 +4,12 @@ use proptest::prelude::*;
 
 use super::super::{SHOWN_VALUE_BYTES_MAX, read};
 use super::*;
+use crate::Codec;
 use crate::document::Document;
 
 fn checked(operation: &str, body: &str) -> Option<ServiceError> {
     let document = Document::from_json(body.as_bytes()).ok()?;
-    let input = read(operation, document).ok()?;
+    let input = read(Codec::Json, operation, document).ok()?;
     check(operation, &input).err()
 }
 

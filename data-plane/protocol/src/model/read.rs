@@ -7,6 +7,7 @@ use millstream_types::Millis;
 
 use super::digest::{MODEL, Shape, ShapeType};
 use super::{Structure, Value, cut};
+use crate::Codec;
 use crate::document::Document;
 use crate::error::ServiceError;
 
@@ -15,20 +16,28 @@ const STRUCTURE_FOUND: &str = "Start of structure or map found where not expecte
 const NUMBER_CLASS: &str = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber";
 const BOOLEAN_CLASS: &str = "class java.lang.Boolean";
 const STRING_CLASS: &str = "class java.lang.String";
+/// A guess: no answer of AWS to bytes in the wrong place was found.
+const BYTES_CLASS: &str = "class java.nio.HeapByteBuffer";
 
-/// The input of `operation` in `document`.
+/// The input of `operation` in `document`, which was read from `codec`: the encodings differ in
+/// blobs and times.
 ///
 /// # Errors
 /// `SerializationException` at the first member of the wrong type.
-pub fn read<'a>(operation: &str, document: Document<'a>) -> Result<Structure<'a>, ServiceError> {
+pub fn read<'a>(
+    codec: Codec,
+    operation: &str,
+    document: Document<'a>,
+) -> Result<Structure<'a>, ServiceError> {
     let (_, shape) = MODEL.input(operation);
     match document {
-        Document::Map(items) => structure(items, shape),
+        Document::Map(items) => structure(codec, items, shape),
         other => Err(refused(&other, shape)),
     }
 }
 
 fn structure<'a>(
+    codec: Codec,
     items: Vec<(std::borrow::Cow<'a, str>, Document<'a>)>,
     shape: &'static Shape,
 ) -> Result<Structure<'a>, ServiceError> {
@@ -37,13 +46,14 @@ fn structure<'a>(
         let Some((name, member)) = shape.members.iter().find(|(n, _)| **n == *name) else {
             continue;
         };
-        let value = value(document, MODEL.shape(member))?;
+        let value = value(codec, document, MODEL.shape(member))?;
         out.set(name, value);
     }
     Ok(out)
 }
 
 fn value<'a>(
+    codec: Codec,
     document: Document<'a>,
     shape: &'static Shape,
 ) -> Result<Option<Value<'a>>, ServiceError> {
@@ -58,21 +68,26 @@ fn value<'a>(
         (ShapeType::Integer, Document::Double(value)) => Value::Integer(clamp(floor(value))),
         (ShapeType::Long, Document::Integer(value)) => Value::Integer(value),
         (ShapeType::Long, Document::Double(value)) => Value::Integer(floor(value)),
-        (ShapeType::Timestamp, Document::Integer(seconds)) => Value::Time(whole(seconds)),
-        (ShapeType::Timestamp, Document::Double(seconds)) => Value::Time(time(seconds)),
+        (ShapeType::Timestamp, Document::Integer(time)) => Value::Time(whole(codec, time)),
+        (ShapeType::Timestamp, Document::Double(time)) => Value::Time(fractional(codec, time)),
         (ShapeType::String, Document::Text(text)) => Value::Text(text),
-        (ShapeType::Blob, Document::Text(text)) => Value::Blob(blob(&text)?),
+        (ShapeType::Blob, Document::Text(text)) if codec == Codec::Json => {
+            Value::Blob(blob(&text)?)
+        },
+        (ShapeType::Blob, Document::Bytes(data)) => Value::Blob(data.into_owned()),
         (ShapeType::List, Document::List(items)) => {
-            let read = items.into_iter().map(|item| value(item, element()));
+            let read = items.into_iter().map(|item| value(codec, item, element()));
             Value::List(read.collect::<Result<_, _>>()?)
         },
         (ShapeType::Map, Document::Map(items)) => {
             let read = items
                 .into_iter()
-                .map(|(key, item)| Ok((key, value(item, mapped())?)));
+                .map(|(key, item)| Ok((key, value(codec, item, mapped())?)));
             Value::Map(read.collect::<Result<_, ServiceError>>()?)
         },
-        (ShapeType::Structure, Document::Map(items)) => Value::Structure(structure(items, shape)?),
+        (ShapeType::Structure, Document::Map(items)) => {
+            Value::Structure(structure(codec, items, shape)?)
+        },
         (_, other) => return Err(refused(&other, shape)),
     };
     Ok(Some(read))
@@ -86,6 +101,7 @@ fn refused(document: &Document<'_>, shape: &Shape) -> ServiceError {
         Document::Bool(_) => BOOLEAN_CLASS,
         Document::Integer(_) | Document::Double(_) => NUMBER_CLASS,
         Document::Text(_) | Document::Null => STRING_CLASS,
+        Document::Bytes(_) => BYTES_CLASS,
     };
     let wanted = match shape.shape_type {
         ShapeType::List => return ServiceError::serialization("Expected list or null"),
@@ -128,19 +144,28 @@ fn floor(value: f64) -> i64 {
     value.floor() as i64
 }
 
-/// A time of whole seconds; before the epoch is the epoch.
-fn whole(seconds: i64) -> Millis {
-    Millis(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+/// How many milliseconds the unit of times has: JSON counts seconds, CBOR milliseconds.
+const fn unit_ms(codec: Codec) -> u16 {
+    match codec {
+        Codec::Json => 1000,
+        Codec::Cbor => 1,
+    }
 }
 
-/// A time of seconds and a fraction, to the nearest millisecond.
+/// A time in whole units; before the epoch is the epoch.
+fn whole(codec: Codec, time: i64) -> Millis {
+    let units = u64::try_from(time).unwrap_or(0);
+    Millis(units.saturating_mul(unit_ms(codec).into()))
+}
+
+/// A time in units and a fraction, to the nearest millisecond.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the cast saturates, as meant"
 )]
-fn time(seconds: f64) -> Millis {
-    Millis((seconds * 1000.0).round() as u64)
+fn fractional(codec: Codec, time: f64) -> Millis {
+    Millis((time * f64::from(unit_ms(codec))).round() as u64)
 }
 
 /// Bytes of strict base64: padded, nothing but the alphabet, no stray bits at the end.
@@ -177,10 +202,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::ErrorCode;
 
     fn message(operation: &str, body: &str) -> String {
         let document = Document::from_json(body.as_bytes()).expect("JSON");
-        let error = read(operation, document).expect_err("of a wrong type");
+        let error = read(Codec::Json, operation, document).expect_err("of a wrong type");
         error.message.expect("has one").into_owned()
     }
 
@@ -227,7 +253,7 @@ mod tests {
         let count = |text: &str| {
             let body = format!("{{\"ShardCount\":{text}}}");
             let document = Document::from_json(body.as_bytes()).expect("JSON");
-            let read = read("CreateStream", document).expect("numbers");
+            let read = read(Codec::Json, "CreateStream", document).expect("numbers");
             match read.get("ShardCount") {
                 Some(Value::Integer(count)) => Some(*count),
                 _ => None,
@@ -244,18 +270,47 @@ mod tests {
     fn of_one_name_the_last_value_counts() {
         let body =
             br#"{"StreamName":"a","StreamName":"b","StreamARN":"c","StreamARN":null,"X":[1]}"#;
-        let read = read("DescribeStream", Document::from_json(body).expect("JSON")).expect("good");
+        let document = Document::from_json(body).expect("JSON");
+        let read = read(Codec::Json, "DescribeStream", document).expect("good");
         assert_eq!(read.get("StreamName"), Some(&Value::Text("b".into())));
         assert_eq!(read.get("StreamARN"), None);
         assert_eq!(read.get("X"), None);
     }
 
     #[test]
-    fn times_are_seconds() {
-        assert_eq!(time(1_441_215_410.867), Millis(1_441_215_410_867));
-        assert_eq!(time(-3.0), Millis(0));
-        assert_eq!(whole(-3), Millis(0));
-        assert_eq!(whole(7), Millis(7000));
+    fn times_are_seconds_in_json_and_milliseconds_in_cbor() {
+        let seconds = |time| fractional(Codec::Json, time);
+        assert_eq!(seconds(1_441_215_410.867), Millis(1_441_215_410_867));
+        assert_eq!(seconds(-3.0), Millis(0));
+        assert_eq!(whole(Codec::Json, -3), Millis(0));
+        assert_eq!(whole(Codec::Json, 7), Millis(7000));
+        assert_eq!(
+            whole(Codec::Cbor, 1_441_215_410_867),
+            Millis(1_441_215_410_867)
+        );
+        assert_eq!(fractional(Codec::Cbor, 7.4), Millis(7));
+        assert_eq!(whole(Codec::Cbor, -3), Millis(0));
+    }
+
+    #[test]
+    fn blobs_are_base64_in_json_and_bytes_in_cbor() {
+        let data = |codec, value| {
+            let document = Document::Map(vec![("Data".into(), value)]);
+            read(codec, "PutRecord", document).map(|mut read| read.take("Data"))
+        };
+        let text = || Document::Text("//8=".into());
+        let bytes = || Document::Bytes((&[0xff, 0xff]).into());
+        let blob = Ok(Some(Value::Blob(vec![0xff, 0xff])));
+        assert_eq!(data(Codec::Json, text()), blob);
+        assert_eq!(data(Codec::Cbor, bytes()), blob);
+        let error = data(Codec::Cbor, text()).expect_err("no bytes");
+        assert_eq!(
+            error.message.expect("has one"),
+            "class java.lang.String can not be converted to a Blob"
+        );
+        let key = Document::Map(vec![("PartitionKey".into(), bytes())]);
+        let error = read(Codec::Cbor, "PutRecord", key).expect_err("no text");
+        assert_eq!(error.code, ErrorCode::Serialization);
     }
 
     #[test]
@@ -287,7 +342,7 @@ mod tests {
         fn any_document_is_read_or_refused(text in ".{0,200}") {
             for operation in crate::kinesis::Operation::ALL {
                 if let Ok(document) = Document::from_json(text.as_bytes()) {
-                    let _unused = read(operation.name(), document);
+                    let _unused = read(Codec::Json, operation.name(), document);
                 }
             }
         }

@@ -15,6 +15,8 @@ use millstream_protocol::{Codec, Reply};
 use millstream_types::{HashKeyRange, Millis, SequenceNumber, ShardId, StreamArn, StreamMode};
 use serde_json::Value;
 
+use crate::in_cbor;
+
 /// Where the model forbids what AWS sends: the count of failed entries is 0 when all is well, but
 /// its shape has a least value of 1 (kinesalite test/putRecords.js has the recorded 0).
 const LOOSER_THAN_MODEL: &[&str] = &["FailedRecordCount"];
@@ -235,11 +237,44 @@ fn answers_are_of_the_shape_that_the_model_says() {
 }
 
 #[test]
+fn answers_in_cbor_have_the_members_of_those_in_json() {
+    for (operation, response) in answers() {
+        let mut json: Value =
+            serde_json::from_slice(&kinesis::encode(Codec::Json, &response).body).expect("JSON");
+        in_milliseconds(&mut json);
+        let reply = kinesis::encode(Codec::Cbor, &response);
+        assert_eq!(in_cbor::to_json(&reply.body), json, "{}", operation.name());
+        assert_eq!(reply.content_type, Some("application/x-amz-cbor-1.1"));
+    }
+}
+
+/// Makes the times of an answer in JSON those of CBOR.
+fn in_milliseconds(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(in_milliseconds),
+        Value::Object(items) => {
+            for (name, item) in items {
+                if name.ends_with("Timestamp") {
+                    // All of them have three digits behind the point.
+                    let digits = item.to_string().replace('.', "");
+                    *item = digits.parse::<u64>().expect("a time").into();
+                } else {
+                    in_milliseconds(item);
+                }
+            }
+        },
+        _ => {},
+    }
+}
+
+#[test]
 fn operations_without_output_answer_without_a_body() {
     for response in [Response::CreateStream, Response::DeleteStream] {
         assert_eq!(MODEL.operations[operation(&response).name()].output, None);
-        let reply = kinesis::encode(Codec::Json, &response);
-        assert_eq!(reply, Reply::json(200, Bytes::new()));
+        for codec in [Codec::Json, Codec::Cbor] {
+            let reply = kinesis::encode(codec, &response);
+            assert_eq!(reply, Reply::coded(codec, 200, Bytes::new()));
+        }
     }
 }
 

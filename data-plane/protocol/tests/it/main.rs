@@ -3,5 +3,6 @@
 
 mod answers;
 mod coverage;
+mod in_cbor;
 mod malformed;
 mod signatures;

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use millstream_protocol::kinesis::{self, Operation};
-use millstream_protocol::{Codec, Head, Reply, route};
+use millstream_protocol::{Codec, Head, Reply, Routed, route};
+use serde_json::Value;
 
+use crate::in_cbor;
 use table::{CLASSES, Row};
 
 fn rows() -> Vec<Row> {
@@ -22,17 +24,21 @@ fn rows() -> Vec<Row> {
 
 /// The answer without a server, or none when the request is good so far.
 fn answer(row: &Row) -> Option<Reply> {
+    let body = Bytes::copy_from_slice(row.body.as_bytes());
+    answer_to(row.content_type.as_deref(), row.target.as_deref(), &body)
+}
+
+fn answer_to(content_type: Option<&str>, target: Option<&str>, body: &Bytes) -> Option<Reply> {
     let head = Head {
         method: "POST",
-        content_type: row.content_type.as_deref(),
-        target: row.target.as_deref(),
+        content_type,
+        target,
     };
-    let body = Bytes::copy_from_slice(row.body.as_bytes());
-    match route(head, &body) {
+    match route(head, body) {
         Err(reply) => Some(reply),
-        Ok(operation) => {
-            let error = kinesis::decode(Codec::Json, operation, &body).err()?;
-            Some(Reply::error(&error))
+        Ok(Routed { operation, codec }) => {
+            let error = kinesis::decode(codec, operation, body).err()?;
+            Some(Reply::error(codec, &error))
         },
     }
 }
@@ -106,6 +112,33 @@ fn malformed_requests_are_answered_as_on_aws() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+#[test]
+fn malformed_requests_in_cbor_are_answered_like_those_in_json() {
+    let mut compared = 0;
+    for row in rows().iter().filter(|row| !row.needs_server) {
+        let Ok(body) = serde_json::from_str::<Value>(&row.body) else {
+            continue;
+        };
+        let spoken = row.content_type.as_deref().unwrap_or_default();
+        let spoken = spoken.split(';').next().unwrap_or_default().trim();
+        // There is no base64 in CBOR.
+        if spoken != Codec::Json.content_type() || row.answer.windows(7).any(|at| at == b" a Blob")
+        {
+            continue;
+        }
+        let content_type = Some(Codec::Cbor.content_type());
+        let body = Bytes::from(in_cbor::from_json(&body));
+        let reply = answer_to(content_type, row.target.as_deref(), &body);
+        let reply = reply.unwrap_or_else(|| panic!("{}: no error", row.title()));
+        assert_eq!(reply.content_type, content_type, "{}", row.title());
+        assert_eq!(reply.status, row.status, "{}", row.title());
+        let wanted: Value = serde_json::from_slice(&row.answer).expect("JSON");
+        assert_eq!(in_cbor::to_json(&reply.body), wanted, "{}", row.title());
+        compared += 1;
+    }
+    assert!(compared >= 100, "{compared} rows");
 }
 
 #[test]
