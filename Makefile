@@ -1,7 +1,7 @@
 # Short names for what people and .ci/run do. `make` or `make help` lists them.
 #
 # Nothing has to be installed beforehand but Rust, Python 3 and a C compiler: the rest is brought
-# into the cache by e2e/bring.py.
+# into the cache by e2e/bring.py; the JDK and Maven for one client, as root, from Debian.
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream
 export CARGO_TARGET_DIR ?= $(CACHE)/target

