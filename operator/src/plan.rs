@@ -14,8 +14,9 @@ use millstream_types::{Scope, StreamUid};
 
 use crate::accounts::Account;
 use crate::config::OperatorConfig;
+use crate::controllers::data_stream::claims::{Claim, Claims};
 use crate::controllers::data_stream::validate::{
-    self, Claim, Dereferenced, HomeView, Refusal, ValidatedDataStream,
+    self, Dereferenced, HomeView, Refusal, ValidatedDataStream,
 };
 use crate::names::PoolKey;
 
@@ -47,23 +48,42 @@ impl Snapshot<'_> {
     pub fn consider(&self, object: &DataStreamResource) -> Result<ValidatedDataStream, Refusal> {
         let here = |other: &&Arc<DataStreamResource>| namespace(other) == namespace(object);
         let others = self.objects.iter().filter(here);
-        let siblings: Vec<Claim> = others.map(|other| Claim::of(other)).collect();
-        self.judge(object, &siblings)
+        let claims = others.map(|other| Claim::of(other)).collect();
+        let claims = Claims::new(claims, self.homes(namespace(object)));
+        self.judge(object, &claims)
+    }
+
+    /// The claims of every namespace that has objects or streams.
+    fn claims(&self) -> BTreeMap<&str, Claims> {
+        let mut claims: BTreeMap<&str, Vec<Claim>> = BTreeMap::new();
+        for namespace in self.homes.keys() {
+            claims.entry(namespace).or_default();
+        }
+        for object in &self.objects {
+            let claim = Claim::of(object);
+            claims.entry(namespace(object)).or_default().push(claim);
+        }
+        let index = |(namespace, all)| (namespace, Claims::new(all, self.homes(namespace)));
+        claims.into_iter().map(index).collect()
+    }
+
+    fn homes(&self, namespace: &str) -> &BTreeMap<StreamUid, HomeView> {
+        static NONE: BTreeMap<StreamUid, HomeView> = BTreeMap::new();
+        self.homes.get(namespace).unwrap_or(&NONE)
     }
 
     fn judge(
         &self,
         object: &DataStreamResource,
-        siblings: &[Claim],
+        claims: &Claims,
     ) -> Result<ValidatedDataStream, Refusal> {
-        let none = BTreeMap::new();
         let uid = validate::stream_uid(object);
         validate::validate(&Dereferenced {
             object,
             account: self.accounts.get(namespace(object)),
             region: self.config.region(),
-            siblings,
-            homes: self.homes.get(namespace(object)).unwrap_or(&none),
+            claims,
+            homes: self.homes(namespace(object)),
             classes: &self.config.pool_classes,
             open_shards: uid.and_then(|uid| self.open_shards.get(&uid).copied()),
         })
@@ -113,22 +133,16 @@ impl Plan {
     /// The plan for `snapshot`; `before` gives the last good form of each stream.
     #[must_use]
     pub fn make(snapshot: &Snapshot<'_>, before: &Self) -> Self {
-        let mut claims: BTreeMap<&str, Vec<Claim>> = BTreeMap::new();
-        for object in &snapshot.objects {
-            let claim = Claim::of(object);
-            claims.entry(namespace(object)).or_default().push(claim);
-        }
+        let claims = snapshot.claims();
         let mut plan = Self {
             is_made: true,
             accounts: snapshot.accounts.clone(),
             ..Self::default()
         };
-        let none = BTreeMap::new();
         for object in &snapshot.objects {
-            let homes = snapshot.homes.get(namespace(object)).unwrap_or(&none);
+            let homes = snapshot.homes(namespace(object));
             let own = Claim::of(object);
-            let siblings = claims.get(namespace(object)).map_or(&[][..], Vec::as_slice);
-            let verdict = snapshot.judge(object, siblings);
+            let verdict = snapshot.judge(object, &claims[namespace(object)]);
             if let Some(wanted) = wanted(object, &verdict, homes, snapshot, before) {
                 // An older object's claim on one id goes first: it is the only one that is valid.
                 plan.streams.entry(wanted.uid).or_insert(wanted);
@@ -146,13 +160,10 @@ impl Plan {
     }
 
     /// Counts the streams that no object stands for, and has those of given-up pools deleted.
-    fn count_retained(&mut self, snapshot: &Snapshot<'_>, claims: &BTreeMap<&str, Vec<Claim>>) {
+    fn count_retained(&mut self, snapshot: &Snapshot<'_>, claims: &BTreeMap<&str, Claims>) {
         for (namespace, homes) in &snapshot.homes {
-            let claims = claims
-                .get(namespace.as_str())
-                .map_or(&[][..], Vec::as_slice);
             for (uid, home) in homes {
-                if claims.iter().any(|claim| claim.stream == Some(*uid)) {
+                if claims[namespace.as_str()].claims(*uid) {
                     continue;
                 }
                 let key = PoolKey::new(namespace.clone(), home.pool.clone());

@@ -4,6 +4,7 @@ use millstream_crds::DataStreamStatus;
 use millstream_crds::data_stream::{DataStreamSpec, DeletionPolicy};
 
 use super::*;
+use crate::controllers::data_stream::claims::work;
 
 const CONFIG: &str = "
 region: eu-west-1
@@ -178,4 +179,33 @@ fn retained_streams_are_counted_and_go_only_with_a_pool_that_is_given_up() {
     let given_up = BTreeSet::from([key]);
     let gone = made_giving_up(Vec::new(), &[2], &Plan::default(), given_up);
     assert!(gone.streams[&uid(2)].delete);
+}
+
+/// How many claims are looked at for a plan of `count` objects that contend for names, for room in
+/// one pool and for as many retained streams.
+fn looks(count: u32) -> usize {
+    let objects = (0..count).map(|n| {
+        object(n, |o| {
+            // every second one wants the name of its neighbour, and every third one an orphan's
+            match n % 6 {
+                1 | 3 => o.spec.stream_name = Some(format!("s{}", n - 1)),
+                2 => o.spec.stream_name = Some(format!("s{}", n + count)),
+                _ => {},
+            }
+        })
+    });
+    let homed: Vec<u32> = (count..2 * count).collect();
+    let objects = objects.collect();
+    work::take();
+    let plan = made(objects, &homed, &Plan::default());
+    assert_eq!(plan.verdicts.len(), usize::try_from(count).expect("few"));
+    work::take()
+}
+
+#[test]
+fn the_work_of_a_plan_grows_with_the_streams_and_not_with_their_square() {
+    let (few, many) = (looks(300), looks(3_000));
+    // ten times the objects, and a few steps more in each search of a sorted list
+    assert!(few >= 600, "{few}: every claim and every home is looked at");
+    assert!(many < few * 15, "{few} looks for 300, {many} for 3,000");
 }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::Timestamp;
 use millstream_control::StreamSpec;
 use millstream_crds::data_stream::{DataStreamResource, DeletionPolicy, StreamMode};
 use millstream_crds::{DataStream, DataStreamSpec, annotations};
 use millstream_types::{Region, Scope, ShardMetrics, StreamName, StreamUid};
 
+use super::claims::{Claim, Claims};
 use super::status::Reason;
 use crate::accounts::Account;
 use crate::config::PoolClass;
@@ -25,31 +25,14 @@ pub struct Dereferenced<'a> {
     pub account: Option<&'a Account>,
     /// The region of every stream.
     pub region: Region,
-    /// Every object of the namespace, this one too.
-    pub siblings: &'a [Claim],
+    /// What the objects of the namespace claim, this one's too if it is there already.
+    pub claims: &'a Claims,
     /// The streams that the namespace's pools hold.
     pub homes: &'a BTreeMap<StreamUid, HomeView>,
     /// The pool classes.
     pub classes: &'a BTreeMap<String, PoolClass>,
     /// Open shards of the stream, as its home server says.
     pub open_shards: Option<u32>,
-}
-
-/// What one object claims: a name, an id, room in a pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The object's name.
-    pub object_name: String,
-    /// When it was made.
-    pub created: Option<Timestamp>,
-    /// The stream's name.
-    pub stream_name: String,
-    /// The stream's id; none if the object has no UID yet.
-    pub stream: Option<StreamUid>,
-    /// The pool.
-    pub pool: String,
-    /// Its shards.
-    pub shards: u64,
 }
 
 /// A stream that a pool holds.
@@ -93,30 +76,6 @@ impl Refusal {
             reason,
             message: message.into(),
         }
-    }
-}
-
-impl Claim {
-    /// What `object` claims.
-    #[must_use]
-    pub fn of(object: &DataStreamResource) -> Self {
-        let metadata = &object.metadata;
-        let spec = &object.spec;
-        let seen = object.status.as_ref().and_then(|status| status.shard_count);
-        let shards = spec.shard_count.or(seen).unwrap_or(1);
-        Self {
-            object_name: metadata.name.clone().unwrap_or_default(),
-            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
-            stream_name: stream_name(object).to_owned(),
-            stream: stream_uid(object),
-            pool: spec.pool.clone(),
-            shards: u64::try_from(shards).unwrap_or(1),
-        }
-    }
-
-    /// Orders objects: the older goes first.
-    fn age(&self) -> (Option<Timestamp>, &str) {
-        (self.created, &self.object_name)
     }
 }
 
@@ -235,22 +194,19 @@ fn scope(input: &Dereferenced<'_>) -> Result<Scope, Refusal> {
 }
 
 fn check_siblings(input: &Dereferenced<'_>, own: &Claim) -> Result<(), Refusal> {
-    for other in input.siblings {
-        let is_older = other.object_name != own.object_name && other.age() < own.age();
-        if is_older && other.stream_name == own.stream_name {
-            let message = format!(
-                "the older DataStream {} has the stream name {}; delete one of them",
-                other.object_name, own.stream_name
-            );
-            return Err(Refusal::new(Reason::StreamNameTaken, message));
-        }
-        if is_older && other.stream == own.stream {
-            let message = format!(
-                "the older DataStream {} has the records; remove spec.adoptStreamId",
-                other.object_name
-            );
-            return Err(Refusal::new(Reason::OrphanUnknown, message));
-        }
+    if let Some(other) = input.claims.older_of_name(own) {
+        let message = format!(
+            "the older DataStream {} has the stream name {}; delete one of them",
+            other.object_name, own.stream_name
+        );
+        return Err(Refusal::new(Reason::StreamNameTaken, message));
+    }
+    if let Some(other) = input.claims.older_of_stream(own) {
+        let message = format!(
+            "the older DataStream {} has the records; remove spec.adoptStreamId",
+            other.object_name
+        );
+        return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
     Ok(())
 }
@@ -265,12 +221,7 @@ fn check_pool(input: &Dereferenced<'_>, own: &Claim) -> Result<(), Refusal> {
         );
         return Err(Refusal::new(Reason::PoolUnknown, message));
     };
-    let before = input
-        .siblings
-        .iter()
-        .filter(|other| other.pool == own.pool && other.object_name != own.object_name)
-        .filter(|other| other.age() < own.age());
-    let taken: u64 = before.map(|other| other.shards).sum();
+    let taken = input.claims.shards_before(own);
     let max = size::shards_max(class);
     if taken + own.shards > max {
         let message = format!(
@@ -311,21 +262,13 @@ fn check_orphans(
         let message = format!("spec.adoptStreamId: no records of a stream {id} are retained here");
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
-    let claimed = |stream: &StreamUid| {
-        let mut siblings = input.siblings.iter();
-        siblings.any(|claim| claim.stream == Some(*stream))
-    };
-    let orphan = input
-        .homes
-        .iter()
-        .find(|(stream, home)| home.name == *name && !claimed(stream));
     let starts_empty = object
         .metadata
         .annotations
         .as_ref()
         .is_some_and(|all| annotations::is_on(all, annotations::START_EMPTY));
-    match orphan {
-        Some((orphan, _)) if !starts_empty => Err(Refusal::new(
+    match input.claims.orphan(name) {
+        Some(orphan) if !starts_empty => Err(Refusal::new(
             Reason::OrphanExists,
             format!(
                 "records of an earlier stream {name} are retained; set spec.adoptStreamId: \

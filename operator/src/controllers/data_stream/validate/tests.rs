@@ -1,4 +1,5 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use millstream_crds::DataStreamStatus;
 
 use super::*;
@@ -62,7 +63,7 @@ impl World {
             object,
             account: Some(&self.account),
             region: self.region.clone(),
-            siblings: &siblings,
+            claims: &Claims::new(siblings, &self.homes),
             homes: &self.homes,
             classes: &self.classes,
             open_shards: self.open_shards,

@@ -1,0 +1,175 @@
+//! What the objects of one namespace claim: names, ids, room in pools. Indexed once for a plan, so
+//! that judging one object costs the same however many siblings it has.
+
+use std::collections::{BTreeMap, HashMap};
+
+use k8s_openapi::jiff::Timestamp;
+use millstream_crds::data_stream::DataStreamResource;
+use millstream_types::{StreamName, StreamUid};
+
+use super::validate::{HomeView, stream_name, stream_uid};
+
+/// What one object claims: a name, an id, room in a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The object's name.
+    pub object_name: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// The stream's name.
+    pub stream_name: String,
+    /// The stream's id; none if the object has no UID yet.
+    pub stream: Option<StreamUid>,
+    /// The pool.
+    pub pool: String,
+    /// Its shards.
+    pub shards: u64,
+}
+
+impl Claim {
+    /// What `object` claims.
+    #[must_use]
+    pub fn of(object: &DataStreamResource) -> Self {
+        let metadata = &object.metadata;
+        let spec = &object.spec;
+        let seen = object.status.as_ref().and_then(|status| status.shard_count);
+        let shards = spec.shard_count.or(seen).unwrap_or(1);
+        Self {
+            object_name: metadata.name.clone().unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            stream_name: stream_name(object).to_owned(),
+            stream: stream_uid(object),
+            pool: spec.pool.clone(),
+            shards: u64::try_from(shards).unwrap_or(1),
+        }
+    }
+
+    /// Orders objects: the older goes first.
+    fn age(&self) -> (Option<Timestamp>, &str) {
+        (self.created, &self.object_name)
+    }
+}
+
+/// A claim by its place among all of them, the oldest first.
+type Place = usize;
+
+/// The claims of a namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// The oldest first.
+    all: Vec<Claim>,
+    by_object: HashMap<String, Place>,
+    /// Of each stream name, the oldest first.
+    by_stream_name: HashMap<String, Vec<Place>>,
+    /// Of each id, the oldest first.
+    by_stream: HashMap<StreamUid, Vec<Place>>,
+    /// Of each pool, the oldest first: each with the shards of all up to it.
+    by_pool: HashMap<String, Vec<(Place, u64)>>,
+    /// Of each stream name, one of the streams that a pool holds and that no object claims.
+    orphans: BTreeMap<StreamName, StreamUid>,
+}
+
+impl Claims {
+    /// The claims of all objects of a namespace whose pools hold `homes`.
+    #[must_use]
+    pub fn new(mut all: Vec<Claim>, homes: &BTreeMap<StreamUid, HomeView>) -> Self {
+        all.sort_by(|one, other| one.age().cmp(&other.age()));
+        let mut claims = Self::default();
+        for (place, claim) in all.iter().enumerate() {
+            work::note();
+            claims.by_object.insert(claim.object_name.clone(), place);
+            let named = claims.by_stream_name.entry(claim.stream_name.clone());
+            named.or_default().push(place);
+            if let Some(stream) = claim.stream {
+                claims.by_stream.entry(stream).or_default().push(place);
+            }
+            let pool = claims.by_pool.entry(claim.pool.clone()).or_default();
+            let before = pool.last().map_or(0, |(_, sum)| *sum);
+            pool.push((place, before + claim.shards));
+        }
+        claims.all = all;
+        for (stream, home) in homes {
+            work::note();
+            if !claims.claims(*stream) {
+                let orphan = claims.orphans.entry(home.name.clone());
+                orphan.or_insert(*stream);
+            }
+        }
+        claims
+    }
+
+    /// Whether an object stands for the stream.
+    #[must_use]
+    pub fn claims(&self, stream: StreamUid) -> bool {
+        self.by_stream.contains_key(&stream)
+    }
+
+    /// A stream of this name that a pool holds and that no object stands for.
+    #[must_use]
+    pub fn orphan(&self, name: &StreamName) -> Option<StreamUid> {
+        self.orphans.get(name).copied()
+    }
+
+    /// The oldest object with the stream name of `own`, if that is older.
+    #[must_use]
+    pub fn older_of_name(&self, own: &Claim) -> Option<&Claim> {
+        self.older(self.by_stream_name.get(&own.stream_name)?, own)
+    }
+
+    /// The oldest object with the stream of `own`, if that is older.
+    #[must_use]
+    pub fn older_of_stream(&self, own: &Claim) -> Option<&Claim> {
+        self.older(self.by_stream.get(&own.stream?)?, own)
+    }
+
+    fn older(&self, places: &[Place], own: &Claim) -> Option<&Claim> {
+        let mut claims = places.iter().map(|place| &self.all[*place]);
+        let oldest = claims.find(|claim| {
+            work::note();
+            claim.object_name != own.object_name
+        });
+        oldest.filter(|claim| claim.age() < own.age())
+    }
+
+    /// The shards that older objects ask of the pool of `own`.
+    #[must_use]
+    pub fn shards_before(&self, own: &Claim) -> u64 {
+        let Some(pool) = self.by_pool.get(&own.pool) else {
+            return 0;
+        };
+        let older = pool.partition_point(|(place, _)| {
+            work::note();
+            self.all[*place].age() < own.age()
+        });
+        let taken = older.checked_sub(1).map_or(0, |last| pool[last].1);
+        // A new object of a name that is there already is judged without the one that it meets.
+        let same = self.by_object.get(&own.object_name);
+        let same = same.map(|place| &self.all[*place]);
+        let same = same.filter(|claim| claim.pool == own.pool && claim.age() < own.age());
+        taken - same.map_or(0, |claim| claim.shards)
+    }
+}
+
+/// Counts the claims that are looked at, for the test that says how the work grows.
+#[cfg(test)]
+pub(crate) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn note() {
+        LOOKS.with(|looks| looks.set(looks.get() + 1));
+    }
+
+    /// The looks since the last call.
+    pub(crate) fn take() -> usize {
+        LOOKS.with(Cell::take)
+    }
+}
+
+#[cfg(not(test))]
+mod work {
+    pub(super) const fn note() {}
+}
