@@ -122,6 +122,11 @@ pub(crate) struct Client {
     dice: Dice,
 }
 
+/// What a stream's object calls it.
+fn name_of(stream: &WantedStream) -> Option<&StreamName> {
+    stream.spec.as_ref().map(|spec| &spec.name)
+}
+
 impl Client {
     pub(crate) fn new(server: ApiServer, replica: &str, seed: u64) -> Self {
         Self {
@@ -210,7 +215,7 @@ impl Client {
     ) -> Result<(), CallError> {
         let scope = scope.clone();
         self.call(move |objects| {
-            let taken = |s: &WantedStream| s.scope == scope && s.spec.name == spec.name;
+            let taken = |s: &WantedStream| s.scope == scope && name_of(s) == Some(&spec.name);
             if objects.streams.values().any(taken) {
                 return Err(CallError::Conflict);
             }
@@ -218,7 +223,7 @@ impl Client {
                 uid,
                 scope,
                 pool: layout::pool(),
-                spec,
+                spec: Some(spec),
                 version: Version(1),
                 delete: false,
             };
@@ -236,7 +241,7 @@ impl Client {
         name: &StreamName,
     ) -> Result<(), CallError> {
         self.call(|objects| {
-            let is_it = |s: &&mut WantedStream| s.scope == *scope && s.spec.name == *name;
+            let is_it = |s: &&mut WantedStream| s.scope == *scope && name_of(s) == Some(name);
             let stream = objects.streams.values_mut().find(is_it);
             let stream = stream.ok_or(CallError::NotFound)?;
             if stream.delete {

@@ -3,14 +3,16 @@
 //! Pure, and made anew from the whole at each change: nothing is remembered but the last good form
 //! of each stream, so that a bad edit never takes a stream away. Start with [`Plan::make`].
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use millstream_control::coordinator::WantedStream;
-use millstream_control::{PoolId, StreamSpec, Version};
+use millstream_control::{PoolId, Version};
 use millstream_crds::annotations;
 use millstream_crds::data_stream::DataStreamResource;
-use millstream_types::{Scope, StreamUid};
+use millstream_types::StreamUid;
 
 use crate::accounts::Account;
 use crate::config::OperatorConfig;
@@ -47,9 +49,16 @@ impl Snapshot<'_> {
     /// Why it could not be built.
     pub fn consider(&self, object: &DataStreamResource) -> Result<ValidatedDataStream, Refusal> {
         let here = |other: &&Arc<DataStreamResource>| namespace(other) == namespace(object);
-        let others = self.objects.iter().filter(here);
-        let claims = others.map(|other| Claim::of(other)).collect();
-        let claims = Claims::new(claims, self.homes(namespace(object)));
+        let mut others: Vec<_> = self.objects.iter().filter(here).collect();
+        others.sort_by_cached_key(|other| age(other));
+        let claims = others.iter().map(|other| Claim::of(other)).collect();
+        let mut claims = Claims::new(claims, self.homes(namespace(object)));
+        // A new object of a name that is there already is judged without the one that it meets.
+        let meets = |other: &DataStreamResource| other.metadata.name == object.metadata.name;
+        for other in others.iter().filter(|other| !meets(other)) {
+            let is_good = self.judge(other, &claims).is_ok();
+            claims.settle(&Claim::of(other), is_good);
+        }
         self.judge(object, &claims)
     }
 
@@ -133,19 +142,26 @@ impl Plan {
     /// The plan for `snapshot`; `before` gives the last good form of each stream.
     #[must_use]
     pub fn make(snapshot: &Snapshot<'_>, before: &Self) -> Self {
-        let claims = snapshot.claims();
+        let mut claims = snapshot.claims();
+        let mut objects: Vec<_> = snapshot.objects.iter().collect();
+        objects.sort_by_cached_key(|object| age(object));
         let mut plan = Self {
             is_made: true,
             accounts: snapshot.accounts.clone(),
             ..Self::default()
         };
-        for object in &snapshot.objects {
-            let homes = snapshot.homes(namespace(object));
+        for object in objects {
             let own = Claim::of(object);
-            let verdict = snapshot.judge(object, &claims[namespace(object)]);
-            if let Some(wanted) = wanted(object, &verdict, homes, snapshot, before) {
-                // An older object's claim on one id goes first: it is the only one that is valid.
-                plan.streams.entry(wanted.uid).or_insert(wanted);
+            let claims = claims.entry(namespace(object)).or_default();
+            let verdict = snapshot.judge(object, claims);
+            claims.settle(&own, verdict.is_ok());
+            if let Some(wanted) = wanted(object, &verdict, snapshot, before) {
+                // Of several that claim one id only the oldest is good, in whatever order they are.
+                match plan.streams.entry(wanted.uid) {
+                    Entry::Occupied(mut has) if verdict.is_ok() => drop(has.insert(wanted)),
+                    Entry::Occupied(_) => {},
+                    Entry::Vacant(none) => drop(none.insert(wanted)),
+                }
             }
             plan.demand(object, &verdict, &own);
             let key = (namespace(object).to_owned(), own.object_name);
@@ -169,12 +185,8 @@ impl Plan {
                 let key = PoolKey::new(namespace.clone(), home.pool.clone());
                 if snapshot.given_up.contains(&key) {
                     let gone = WantedStream {
-                        uid: *uid,
-                        scope: home.scope.clone(),
-                        pool: pool_id(&key),
-                        spec: StreamSpec::new(home.name.clone()),
-                        version: Version(0),
                         delete: true,
+                        ..as_it_is(*uid, home, namespace)
                     };
                     self.streams.entry(*uid).or_insert(gone);
                 }
@@ -219,6 +231,13 @@ impl Plan {
     }
 }
 
+/// Orders objects: the oldest goes first, here as in [`Claims`].
+fn age(object: &DataStreamResource) -> (Option<Timestamp>, String) {
+    let born = object.metadata.creation_timestamp.as_ref();
+    let name = object.metadata.name.clone();
+    (born.map(|time| time.0), name.unwrap_or_default())
+}
+
 /// Whether the annotation is on.
 #[must_use]
 pub fn is_on(object: &DataStreamResource, annotation: &str) -> bool {
@@ -231,7 +250,6 @@ pub fn is_on(object: &DataStreamResource, annotation: &str) -> bool {
 fn wanted(
     object: &DataStreamResource,
     verdict: &Result<ValidatedDataStream, Refusal>,
-    homes: &BTreeMap<StreamUid, HomeView>,
     snapshot: &Snapshot<'_>,
     before: &Plan,
 ) -> Option<WantedStream> {
@@ -250,8 +268,10 @@ fn wanted(
         Ok(_) | Err(_) => {
             let owned = owned_uid(object)?;
             let last = before.streams.get(&owned).cloned();
-            let is_homed = homes.contains_key(&owned);
-            let kept = last.or_else(|| as_it_is(object, owned, is_homed, snapshot))?;
+            let kept = last.or_else(|| {
+                let home = snapshot.homes(namespace(object)).get(&owned)?;
+                Some(as_it_is(owned, home, namespace(object)))
+            })?;
             if is_ending && !is_paused {
                 let deletes = validate::deletes_records(object);
                 return deletes.then_some(WantedStream {
@@ -269,7 +289,7 @@ fn of(stream: &ValidatedDataStream, object: &DataStreamResource) -> WantedStream
         uid: stream.uid,
         scope: stream.scope.clone(),
         pool: pool_id(&stream.pool),
-        spec: stream.spec.clone(),
+        spec: Some(stream.spec.clone()),
         version: version(object),
         delete: false,
     }
@@ -294,35 +314,17 @@ fn owned_uid(object: &DataStreamResource) -> Option<StreamUid> {
     }
 }
 
-/// A stream that exists and whose object cannot be used: it is served as its home has it, since a
-/// specification of version 0 is older than any.
-fn as_it_is(
-    object: &DataStreamResource,
-    uid: StreamUid,
-    is_homed: bool,
-    snapshot: &Snapshot<'_>,
-) -> Option<WantedStream> {
-    let is_created = object
-        .status
-        .as_ref()
-        .and_then(|status| status.stream_status.as_deref())
-        .is_some_and(|status| status != "CREATING");
-    let account = snapshot.accounts.get(namespace(object))?.own()?;
-    if !is_homed || !is_created {
-        return None;
-    }
-    let name = validate::stream_name(object).parse().ok()?;
-    Some(WantedStream {
+/// A stream that exists and that no object says anything of that can be used: it goes on as its
+/// home has it.
+fn as_it_is(uid: StreamUid, home: &HomeView, namespace: &str) -> WantedStream {
+    WantedStream {
         uid,
-        scope: Scope {
-            account: account.clone(),
-            region: snapshot.config.region(),
-        },
-        pool: PoolId::new(namespace(object), &object.spec.pool).ok()?,
-        spec: StreamSpec::new(name),
+        scope: home.scope.clone(),
+        pool: pool_id(&PoolKey::new(namespace, home.pool.clone())),
+        spec: None,
         version: Version(0),
         delete: false,
-    })
+    }
 }
 
 /// Grows with each change of an object's spec, and from an object to a younger one that adopts its

@@ -36,7 +36,8 @@ pub struct HomedStream {
     pub wanted: Wanted,
     /// Which of two specifications of the stream is newer.
     pub version: Version,
-    /// What is wanted of it; absent where it is only retained.
+    /// What is wanted of it. Absent where it is retained, and where it is served as it is: nothing
+    /// of it is changed then, and it is not made if it is not there.
     pub spec: Option<StreamSpec>,
     /// It was made before. A server that does not have it has lost it, and does not make it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

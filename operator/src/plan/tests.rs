@@ -5,6 +5,7 @@ use millstream_crds::data_stream::{DataStreamSpec, DeletionPolicy};
 
 use super::*;
 use crate::controllers::data_stream::claims::work;
+use crate::controllers::data_stream::status::Reason;
 
 const CONFIG: &str = "
 region: eu-west-1
@@ -48,12 +49,26 @@ fn made_giving_up(
     before: &Plan,
     given_up: BTreeSet<PoolKey>,
 ) -> Plan {
+    let account = Account::Own("000000000001".parse().expect("an account"));
+    planned(&account, objects, homed, before, given_up)
+}
+
+fn made_in(account: &Account, objects: Vec<Arc<DataStreamResource>>, homed: &[u32]) -> Plan {
+    planned(account, objects, homed, &Plan::default(), BTreeSet::new())
+}
+
+fn planned(
+    account: &Account,
+    objects: Vec<Arc<DataStreamResource>>,
+    homed: &[u32],
+    before: &Plan,
+    given_up: BTreeSet<PoolKey>,
+) -> Plan {
     let config = OperatorConfig::parse(CONFIG).expect("valid");
-    let account = "000000000001".parse().expect("an account");
     let home = |number: &u32| {
         let name = format!("s{number}").parse().expect("a name");
         let pool = "default".to_owned();
-        let scope = Scope {
+        let scope = millstream_types::Scope {
             account: "000000000001".parse().expect("an account"),
             region: "eu-west-1".parse().expect("a region"),
         };
@@ -61,20 +76,13 @@ fn made_giving_up(
     };
     let snapshot = Snapshot {
         config: &config,
-        accounts: BTreeMap::from([("team".to_owned(), Account::Own(account))]),
+        accounts: BTreeMap::from([("team".to_owned(), account.clone())]),
         objects,
         homes: BTreeMap::from([("team".to_owned(), homed.iter().map(home).collect())]),
         open_shards: BTreeMap::new(),
         given_up,
     };
     Plan::make(&snapshot, before)
-}
-
-fn active(object: &mut DataStreamResource) {
-    object.status = Some(DataStreamStatus {
-        stream_status: Some("ACTIVE".to_owned()),
-        ..DataStreamStatus::default()
-    });
 }
 
 #[test]
@@ -105,14 +113,56 @@ fn a_bad_edit_leaves_the_stream_as_it_was() {
     });
     let after = made(vec![Arc::clone(&bad)], &[1], &good);
     assert_eq!(after.streams, good.streams);
-    // a new leader does not know how it was: its home does
-    let mut known = (*bad).clone();
-    active(&mut known);
-    let anew = made(vec![Arc::new(known)], &[1], &Plan::default());
-    assert_eq!(anew.streams[&uid(1)].version, Version(0));
-    // and what was never made is not made
-    let never = made(vec![bad], &[1], &Plan::default());
+    // a new leader does not know how it was, and says nothing: its home knows
+    let anew = made(vec![Arc::clone(&bad)], &[1], &Plan::default());
+    let left = &anew.streams[&uid(1)];
+    assert_eq!((&left.spec, left.delete), (&None, false));
+    // and what was never placed is not placed
+    let never = made(vec![bad], &[], &Plan::default());
     assert_eq!(never.streams.len(), 0);
+}
+
+#[test]
+fn a_pause_outlives_the_operator() {
+    let paused = object(1, |o| {
+        annotate(o, annotations::PAUSE);
+        o.spec.retention_period_hours = 24;
+    });
+    let anew = made(vec![paused], &[1], &Plan::default());
+    assert!(anew.verdict("team", "s1").expect("judged").outcome.is_ok());
+    assert_eq!(anew.streams[&uid(1)].spec, None);
+}
+
+#[test]
+fn a_stream_whose_account_is_taken_is_served_on_by_the_next_operator_too() {
+    let taken = Account::Taken {
+        account: "000000000001".parse().expect("an account"),
+        by: "older".to_owned(),
+    };
+    let plan = made_in(&taken, vec![object(1, |_| {})], &[1]);
+    let left = &plan.streams[&uid(1)];
+    assert_eq!((&left.spec, left.delete), (&None, false));
+    assert_eq!(left.scope.account.as_str(), "000000000001");
+}
+
+#[test]
+fn of_two_objects_with_one_stream_the_older_ones_word_counts_in_any_order() {
+    let older = object(1, |_| {});
+    let younger = object(2, |o| {
+        o.status = Some(DataStreamStatus {
+            stream_id: Some(uid(1).to_string()),
+            ..DataStreamStatus::default()
+        });
+        end(o, DeletionPolicy::Delete);
+    });
+    for objects in [
+        vec![Arc::clone(&older), Arc::clone(&younger)],
+        vec![younger, older],
+    ] {
+        let plan = made(objects, &[1], &Plan::default());
+        let wanted = &plan.streams[&uid(1)];
+        assert!(wanted.spec.is_some() && !wanted.delete, "{wanted:?}");
+    }
 }
 
 #[test]
@@ -179,6 +229,37 @@ fn retained_streams_are_counted_and_go_only_with_a_pool_that_is_given_up() {
     let given_up = BTreeSet::from([key]);
     let gone = made_giving_up(Vec::new(), &[2], &Plan::default(), given_up);
     assert!(gone.streams[&uid(2)].delete);
+}
+
+#[test]
+fn a_wish_that_is_refused_takes_no_room_from_younger_streams() {
+    let most = crate::pools::size::shards_max(&crate::config::PoolClass::default());
+    let rest = i32::try_from(most).expect("few") - 3;
+    let edited = object(1, |o| {
+        o.spec.shard_count = Some(10_000);
+        o.status = Some(DataStreamStatus {
+            stream_status: Some("ACTIVE".to_owned()),
+            shard_count: Some(3),
+            ..DataStreamStatus::default()
+        });
+    });
+    let never = object(2, |o| o.spec.shard_count = Some(9_000));
+    let fits = object(3, |o| o.spec.shard_count = Some(rest));
+    let not = object(4, |o| o.spec.shard_count = Some(1));
+    // the youngest is seen first
+    let plan = made(vec![not, fits, never, edited], &[1], &Plan::default());
+    let reason = |name: &str| {
+        let verdict = plan.verdict("team", name).expect("judged");
+        verdict.outcome.as_ref().err().map(|refusal| refusal.reason)
+    };
+    assert_eq!(reason("s1"), Some(Reason::PoolFull));
+    assert_eq!(reason("s2"), Some(Reason::PoolFull));
+    assert_eq!(reason("s3"), None);
+    assert_eq!(
+        reason("s4"),
+        Some(Reason::PoolFull),
+        "3 and {rest} are taken"
+    );
 }
 
 /// How many claims are looked at for a plan of `count` objects that contend for names, for room in

@@ -83,6 +83,10 @@ impl Coordinator {
             if self.pools.values().any(elsewhere) {
                 continue;
             }
+            // One that is only left as it is has a home already, or is nowhere.
+            let Some(spec) = &stream.spec else {
+                continue;
+            };
             let Some(pool) = self.pools.get_mut(&stream.pool) else {
                 continue;
             };
@@ -90,7 +94,7 @@ impl Coordinator {
                 let home = Home {
                     group,
                     scope: stream.scope.clone(),
-                    name: stream.spec.name.clone(),
+                    name: spec.name.clone(),
                     made: false,
                 };
                 pool.add_home(stream.uid, home);

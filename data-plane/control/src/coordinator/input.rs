@@ -30,8 +30,9 @@ pub struct WantedStream {
     pub scope: Scope,
     /// The pool that holds it.
     pub pool: PoolId,
-    /// What is wanted of it.
-    pub spec: StreamSpec,
+    /// What is wanted of it. None leaves it as its home has it: nothing is changed, and what is not
+    /// there is not made.
+    pub spec: Option<StreamSpec>,
     /// Grows with each change of the specification, such as the object's generation.
     pub version: Version,
     /// It should go, with its records. There is no way back.

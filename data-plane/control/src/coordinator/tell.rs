@@ -108,14 +108,17 @@ impl Coordinator {
             Some(stream) => HomedStream {
                 uid: *uid,
                 scope: stream.scope.clone(),
-                name: stream.spec.name.clone(),
+                name: match &stream.spec {
+                    Some(spec) => spec.name.clone(),
+                    None => home.name.clone(),
+                },
                 wanted: if stream.delete {
                     Wanted::Delete
                 } else {
                     Wanted::Serve
                 },
                 version: stream.version,
-                spec: Some(stream.spec.clone()),
+                spec: stream.spec.clone(),
                 made: home.made,
             },
             None => HomedStream {

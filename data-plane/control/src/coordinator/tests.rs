@@ -1,6 +1,7 @@
 //! One leader by hand, one file for each part of its job; [`world`] has many leaders and any order
 //! of events.
 
+mod as_it_is;
 mod attached;
 mod homes;
 mod lives;
@@ -62,7 +63,9 @@ fn stream(uid: u128, pool: &str) -> WantedStream {
         uid: StreamUid(uid),
         scope: scope(),
         pool: pool_id(pool),
-        spec: StreamSpec::new(format!("stream-{uid}").parse().expect("a name")),
+        spec: Some(StreamSpec::new(
+            format!("stream-{uid}").parse().expect("a name"),
+        )),
         version: Version(1),
         delete: false,
     }

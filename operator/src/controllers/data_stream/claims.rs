@@ -22,8 +22,10 @@ pub struct Claim {
     pub stream: Option<StreamUid>,
     /// The pool.
     pub pool: String,
-    /// Its shards.
+    /// The shards that it asks for.
     pub shards: u64,
+    /// The shards that its stream has: none before it is made.
+    pub has: u64,
 }
 
 impl Claim {
@@ -32,20 +34,24 @@ impl Claim {
     pub fn of(object: &DataStreamResource) -> Self {
         let metadata = &object.metadata;
         let spec = &object.spec;
-        let seen = object.status.as_ref().and_then(|status| status.shard_count);
-        let shards = spec.shard_count.or(seen).unwrap_or(1);
+        let has = shards_made(object);
         Self {
             object_name: metadata.name.clone().unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             stream_name: stream_name(object).to_owned(),
             stream: stream_uid(object),
             pool: spec.pool.clone(),
-            shards: u64::try_from(shards).unwrap_or(1),
+            shards: match spec.shard_count {
+                Some(count) => u64::try_from(count).unwrap_or(1),
+                None => has.map_or(1, u64::from),
+            },
+            has: has.map_or(0, u64::from),
         }
     }
 
     /// Orders objects: the older goes first.
-    fn age(&self) -> (Option<Timestamp>, &str) {
+    #[must_use]
+    pub fn age(&self) -> (Option<Timestamp>, &str) {
         (self.created, &self.object_name)
     }
 }
@@ -58,13 +64,12 @@ type Place = usize;
 pub struct Claims {
     /// The oldest first.
     all: Vec<Claim>,
-    by_object: HashMap<String, Place>,
     /// Of each stream name, the oldest first.
     by_stream_name: HashMap<String, Vec<Place>>,
     /// Of each id, the oldest first.
     by_stream: HashMap<StreamUid, Vec<Place>>,
-    /// Of each pool, the oldest first: each with the shards of all up to it.
-    by_pool: HashMap<String, Vec<(Place, u64)>>,
+    /// Of each pool, the shards of all that were settled.
+    taken: HashMap<String, u64>,
     /// Of each stream name, one of the streams that a pool holds and that no object claims.
     orphans: BTreeMap<StreamName, StreamUid>,
 }
@@ -77,15 +82,11 @@ impl Claims {
         let mut claims = Self::default();
         for (place, claim) in all.iter().enumerate() {
             work::note();
-            claims.by_object.insert(claim.object_name.clone(), place);
             let named = claims.by_stream_name.entry(claim.stream_name.clone());
             named.or_default().push(place);
             if let Some(stream) = claim.stream {
                 claims.by_stream.entry(stream).or_default().push(place);
             }
-            let pool = claims.by_pool.entry(claim.pool.clone()).or_default();
-            let before = pool.last().map_or(0, |(_, sum)| *sum);
-            pool.push((place, before + claim.shards));
         }
         claims.all = all;
         for (stream, home) in homes {
@@ -131,23 +132,28 @@ impl Claims {
         oldest.filter(|claim| claim.age() < own.age())
     }
 
-    /// The shards that older objects ask of the pool of `own`.
+    /// The shards that older objects take of the pool of `own`: those that were settled.
     #[must_use]
     pub fn shards_before(&self, own: &Claim) -> u64 {
-        let Some(pool) = self.by_pool.get(&own.pool) else {
-            return 0;
-        };
-        let older = pool.partition_point(|(place, _)| {
-            work::note();
-            self.all[*place].age() < own.age()
-        });
-        let taken = older.checked_sub(1).map_or(0, |last| pool[last].1);
-        // A new object of a name that is there already is judged without the one that it meets.
-        let same = self.by_object.get(&own.object_name);
-        let same = same.map(|place| &self.all[*place]);
-        let same = same.filter(|claim| claim.pool == own.pool && claim.age() < own.age());
-        taken - same.map_or(0, |claim| claim.shards)
+        self.taken.get(&own.pool).copied().unwrap_or_default()
     }
+
+    /// Takes room for `claim`, the oldest that was not settled yet: what it asks for, if it is good,
+    /// and only what its stream has, if it is refused. So a wish that cannot be met is in nobody's
+    /// way.
+    pub fn settle(&mut self, claim: &Claim, is_good: bool) {
+        let shards = if is_good { claim.shards } else { claim.has };
+        *self.taken.entry(claim.pool.clone()).or_default() += shards;
+    }
+}
+
+/// The shards of the object's stream, if it was ever made: a new leader has not heard from its home.
+#[must_use]
+pub fn shards_made(object: &DataStreamResource) -> Option<u32> {
+    let status = object.status.as_ref()?;
+    let word = status.stream_status.as_deref()?;
+    let count = status.shard_count.filter(|_| word != "CREATING")?;
+    u32::try_from(count).ok()
 }
 
 /// Counts the claims that are looked at, for the test that says how the work grows.

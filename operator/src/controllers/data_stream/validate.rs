@@ -9,7 +9,7 @@ use millstream_crds::data_stream::{DataStreamResource, DeletionPolicy, StreamMod
 use millstream_crds::{DataStream, DataStreamSpec, annotations};
 use millstream_types::{Region, Scope, ShardMetrics, StreamName, StreamUid};
 
-use super::claims::{Claim, Claims};
+use super::claims::{Claim, Claims, shards_made};
 use super::status::Reason;
 use crate::accounts::Account;
 use crate::config::PoolClass;
@@ -25,7 +25,8 @@ pub struct Dereferenced<'a> {
     pub account: Option<&'a Account>,
     /// The region of every stream.
     pub region: Region,
-    /// What the objects of the namespace claim, this one's too if it is there already.
+    /// What the objects of the namespace claim, this one's too if it is there already. All that
+    /// are older were settled.
     pub claims: &'a Claims,
     /// The streams that the namespace's pools hold.
     pub homes: &'a BTreeMap<StreamUid, HomeView>,
@@ -321,13 +322,7 @@ fn stream_spec(spec: &DataStreamSpec, name: StreamName) -> Result<StreamSpec, Re
 
 /// Open shards as the home says, or as it once said: a new leader has not heard from it yet.
 fn open_shards(input: &Dereferenced<'_>) -> Option<u32> {
-    let status = input.object.status.as_ref();
-    let created = status.filter(|status| {
-        let word = status.stream_status.as_deref();
-        word.is_some_and(|word| word != "CREATING")
-    });
-    let said = created.and_then(|status| u32::try_from(status.shard_count?).ok());
-    input.open_shards.or(said)
+    input.open_shards.or_else(|| shards_made(input.object))
 }
 
 /// What this version can do.

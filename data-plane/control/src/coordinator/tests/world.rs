@@ -306,7 +306,8 @@ impl World {
                 // a stream's pool is immutable
                 let name = if uid % 2 == 0 { "a/p" } else { "b/q" };
                 let taken = self.wanted.entry(uid).or_insert_with(|| stream(uid, name));
-                taken.spec.retention_hours += u32::from(other);
+                let spec = taken.spec.as_mut().expect("it is wanted with one");
+                spec.retention_hours += u32::from(other);
             },
             Event::Change(uid) => {
                 if let Some(stream) = self.wanted.get_mut(&uid) {

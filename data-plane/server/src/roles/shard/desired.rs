@@ -11,6 +11,11 @@ use millstream_types::{GroupId, Scope, ShardId, StreamUid};
 
 use crate::local_control::{new_stream, plan};
 
+/// What a stream is served as it is for, and is not there.
+const UNSAID: &str =
+    "it is not here, and the operator does not say how it is to be made: its object is paused or \
+    refused";
+
 /// A stream that was made is never made again: clients would meet an empty one in silence.
 const LOST: &str = "its records are not on the volume of this server any more, which was lost or \
     replaced; bring the volume back, or delete the stream with deletionPolicy Delete and create it anew";
@@ -77,13 +82,12 @@ impl Homes {
         wanted: &HomedStream,
         spread: Spread,
     ) -> Result<(), String> {
-        let Some(spec) = &wanted.spec else {
-            return Err("the operator wants it served and does not say how".to_owned());
-        };
-        match streams.by_uid(wanted.uid) {
+        let existing = streams.by_uid(wanted.uid);
+        match existing {
             None if wanted.made => return Err(LOST.to_owned()),
             None => {
-                let new = new_stream(spec.clone());
+                let spec = wanted.spec.clone().ok_or(UNSAID)?;
+                let new = new_stream(spec);
                 let begun = streams
                     .begin_create(wanted.uid, &wanted.scope, new, spread)
                     .await;
@@ -102,10 +106,15 @@ impl Homes {
                     let served = streams.serve_again(wanted.uid).await;
                     served.map_err(|error| error.to_string())?;
                 }
-                update(streams, &stream, spec).await?;
+                if let Some(spec) = &wanted.spec {
+                    update(streams, &stream, spec).await?;
+                }
             },
         }
-        self.followed.insert(wanted.uid, wanted.version);
+        // Left as it is, it follows what it followed before.
+        if wanted.spec.is_some() {
+            self.followed.insert(wanted.uid, wanted.version);
+        }
         Ok(())
     }
 

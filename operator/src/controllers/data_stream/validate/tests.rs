@@ -57,13 +57,18 @@ impl World {
     }
 
     fn judge(&self, object: &DataStreamResource) -> Result<ValidatedDataStream, Refusal> {
-        let mut siblings = self.siblings.clone();
-        siblings.push(Claim::of(object));
+        let own = Claim::of(object);
+        let mut claims = self.siblings.clone();
+        claims.push(own.clone());
+        let mut claims = Claims::new(claims, &self.homes);
+        for older in self.siblings.iter().filter(|c| c.age() < own.age()) {
+            claims.settle(older, true);
+        }
         validate(&Dereferenced {
             object,
             account: Some(&self.account),
             region: self.region.clone(),
-            claims: &Claims::new(siblings, &self.homes),
+            claims: &claims,
             homes: &self.homes,
             classes: &self.classes,
             open_shards: self.open_shards,

@@ -105,6 +105,34 @@ async fn a_lost_stream_is_gone_only_after_every_other_group_was_asked() {
 }
 
 #[tokio::test]
+async fn a_stream_without_a_specification_is_left_as_it_is_and_never_made() {
+    let streams = streams();
+    let mut desired = desired(Wanted::Serve, false);
+    let spec = desired.streams[0].spec.take();
+    let absent = phases(&streams, &desired).await;
+    assert_eq!(absent, [StreamPhase::Creating]);
+    assert!(
+        streams.everything().is_empty(),
+        "nothing says how to make it"
+    );
+
+    desired.streams[0].spec = spec.map(|spec| StreamSpec {
+        retention_hours: 168,
+        ..spec
+    });
+    let mut homes = Homes::default();
+    homes.bring_about(&streams, &desired).await;
+    desired.streams[0].spec = None;
+    desired.streams[0].version = Version(0);
+    homes.bring_about(&streams, &desired).await;
+    let stream = streams.by_uid(StreamUid(1)).expect("made");
+    assert_eq!(stream.settings().retention_hours, 168);
+    let seen = &homes.observed(&streams)[0];
+    assert_eq!(seen.message, None);
+    assert_eq!(seen.version, Version(1), "it follows what it followed");
+}
+
+#[tokio::test]
 async fn a_stream_of_another_account_follows_nothing_and_says_so() {
     let streams = streams();
     let mut desired = desired(Wanted::Serve, false);
