@@ -16,6 +16,7 @@ pub mod contract;
 pub mod controllers;
 pub mod failure;
 pub mod lease;
+pub mod mended;
 pub mod metrics;
 pub mod names;
 pub mod plan;

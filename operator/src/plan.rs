@@ -40,6 +40,8 @@ pub struct Snapshot<'a> {
     pub open_shards: BTreeMap<StreamUid, u32>,
     /// Pools that go with the records that are retained in them.
     pub given_up: BTreeSet<PoolKey>,
+    /// Pools whose placement cannot be used, and why.
+    pub unreadable: BTreeMap<PoolKey, String>,
 }
 
 impl Snapshot<'_> {
@@ -95,6 +97,10 @@ impl Snapshot<'_> {
             homes: self.homes(namespace(object)),
             classes: &self.config.pool_classes,
             open_shards: uid.and_then(|uid| self.open_shards.get(&uid).copied()),
+            placement_problem: {
+                let key = PoolKey::new(namespace(object), object.spec.pool.clone());
+                self.unreadable.get(&key).map(String::as_str)
+            },
         })
     }
 }

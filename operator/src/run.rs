@@ -34,6 +34,7 @@ use crate::contract::station::{Station, Writes};
 use crate::controllers::data_stream::controller;
 use crate::failure::Failure;
 use crate::lease::{self, KubernetesLease};
+use crate::mended;
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, LABEL_ACCESS_KEY, LABEL_COMPONENT, LABEL_MANAGED_BY};
 use crate::plan::Plan;
@@ -208,6 +209,7 @@ async fn lead(
         () = signals.told() => true,
         () = leadership.lost() => false,
         () = station.deposed() => false,
+        () = mended::mended(&leader.context) => true,
         ended = leader.tasks.join_next() => {
             tracing::error!(?ended, "a part of the operator ended");
             false
@@ -234,7 +236,7 @@ impl Leader {
     /// Starts to lead in `term`: reads what is kept, watches, plans, keeps.
     ///
     /// # Errors
-    /// When a placement cannot be read.
+    /// When the placements cannot be listed.
     pub async fn start(
         parts: &Parts,
         term: u64,
@@ -248,7 +250,7 @@ impl Leader {
             tracing::warn!("watchNamespaces is [\"*\"]: this operator can read every Secret");
         }
         let instance = &parts.config.instance;
-        let found = Placements::read(parts.client.clone(), instance, namespaces).await?;
+        let found = Placements::read(parts.client.clone(), instance, namespaces, term).await?;
         let changed = Pulse::default();
         let clock = Arc::clone(&parts.clock);
         let metrics = parts.metrics.clone();

@@ -138,6 +138,15 @@ pub fn snapshot(context: &Context) -> Snapshot<'_> {
         homes,
         open_shards,
         given_up: given_up(context),
+        unreadable: context
+            .station
+            .refused()
+            .iter()
+            .map(|(pool, problem)| {
+                let key = PoolKey::new(pool.namespace(), pool.name());
+                (key, problem.clone())
+            })
+            .collect(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Placements in ConfigMaps: one for each pool, written before anybody hears of it.
 //!
 //! Each write names the version of the object that was last read or written, so that a leader that
-//! was replaced finds its write refused.
+//! was replaced finds its write refused. Tenants may be able to write ConfigMaps of their namespace:
+//! what cannot be used is named with its pool, and is in no other pool's way.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +19,29 @@ use crate::names::{LABEL_PLACEMENT, PoolKey};
 
 /// The key of the placement in the ConfigMap.
 const DATA: &str = "placement.json";
+/// How far a placement's term may be ahead of the lease's. They are the same but for a lease that
+/// was deleted: it counts from zero, and the placements tell the term. Terms come by leaders that
+/// change, so what is further ahead was not written by one.
+const TERMS_AHEAD_MAX: u64 = 1_000_000;
+/// The highest counter of a version: no leader counts so far, and one more is still a number.
+const COUNTER_MAX: u64 = u64::MAX >> 1;
 
 /// The ConfigMaps, and the version of each.
 pub struct Placements {
     client: Client,
     instance: String,
+    term: u64,
     versions: BTreeMap<PoolId, String>,
+}
+
+/// What a new leader finds.
+pub struct Found {
+    /// Writes them from now on.
+    pub placements: Placements,
+    /// The placements that can be used.
+    pub good: Vec<Placement>,
+    /// The pools whose placement cannot be used, and why.
+    pub refused: BTreeMap<PoolId, String>,
 }
 
 /// Why a placement was not written.
@@ -41,34 +59,65 @@ pub enum WriteError {
 }
 
 impl Placements {
-    /// Reads every placement in the namespaces.
+    /// Reads every placement in the namespaces, for a leader of `term`.
     ///
     /// # Errors
-    /// When one cannot be read: without it streams would be placed anew.
+    /// When they cannot be listed: without them streams would be placed anew.
     pub async fn read(
         client: Client,
         instance: &str,
         namespaces: Option<&[&str]>,
-    ) -> Result<(Self, Vec<Placement>), Failure> {
+        term: u64,
+    ) -> Result<Found, Failure> {
         let mut versions = BTreeMap::new();
-        let mut found = Vec::new();
+        let mut good = Vec::new();
+        let mut refused = BTreeMap::new();
         let selected = ListParams::default().labels(&format!("{LABEL_PLACEMENT}=true"));
         for api in crate::watched::apis::<ConfigMap>(&client, namespaces) {
             let listed = patiently("listing placements", || api.list(&selected)).await;
             let listed = listed.map_err(|error| Failure::api("listing placements", &error))?;
             for object in listed {
-                let placement = parse(&object)?;
-                let version = object.metadata.resource_version.unwrap_or_default();
-                versions.insert(placement.pool.clone(), version);
-                found.push(placement);
+                let Some(pool) = pool_of(&object) else {
+                    let (namespace, name) = (&object.metadata.namespace, &object.metadata.name);
+                    tracing::warn!(?namespace, ?name, "a ConfigMap is labelled as a placement and \
+                        is not named as one; it is left alone");
+                    continue;
+                };
+                match parse(&pool, &object, term) {
+                    Ok(placement) => {
+                        let version = object.metadata.resource_version.unwrap_or_default();
+                        versions.insert(pool, version);
+                        good.push(placement);
+                    },
+                    Err(problem) => {
+                        tracing::error!(%pool, problem, "a placement cannot be used: the streams \
+                            of its pool are left alone");
+                        refused.insert(pool, problem);
+                    },
+                }
             }
         }
-        let placements = Self {
-            client,
-            instance: instance.to_owned(),
-            versions,
-        };
-        Ok((placements, found))
+        Ok(Found {
+            placements: Self {
+                client,
+                instance: instance.to_owned(),
+                term,
+                versions,
+            },
+            good,
+            refused,
+        })
+    }
+
+    /// Whether the placement of a pool can be used now, or is not there at all.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn is_mended(&self, pool: &PoolId) -> Result<bool, kube::Error> {
+        let key = PoolKey::new(pool.namespace(), pool.name());
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), pool.namespace());
+        let object = api.get_opt(&key.placement_name()).await?;
+        Ok(object.is_none_or(|object| parse(pool, &object, self.term).is_ok()))
     }
 
     /// Writes over the former placement of the pool.
@@ -116,7 +165,7 @@ impl Placements {
             self.versions.remove(&placement.pool);
             return Err(error.into());
         };
-        let there = parse(&object).map(|there| there.version);
+        let there = parse(&placement.pool, &object, self.term).map(|there| there.version);
         if let Ok(there) = there
             && (there.term > placement.version.term || there > placement.version)
         {
@@ -149,18 +198,81 @@ impl Placements {
     }
 }
 
-fn parse(object: &ConfigMap) -> Result<Placement, Failure> {
-    let kept = |problem: String| Failure::Kept {
-        object: format!(
-            "ConfigMap {}/{}",
-            object.metadata.namespace.as_deref().unwrap_or_default(),
-            object.metadata.name.as_deref().unwrap_or_default()
-        ),
-        problem,
-    };
+/// The pool whose placement a ConfigMap of this name holds.
+fn pool_of(object: &ConfigMap) -> Option<PoolId> {
+    let namespace = object.metadata.namespace.as_deref()?;
+    let prefix = PoolKey::new(namespace, "").placement_name();
+    let pool = object.metadata.name.as_deref()?.strip_prefix(&prefix)?;
+    PoolId::new(namespace, pool).ok()
+}
+
+/// The placement of `pool`, as far as a leader of `term` can believe it.
+fn parse(pool: &PoolId, object: &ConfigMap, term: u64) -> Result<Placement, String> {
     let text = object.data.as_ref().and_then(|data| data.get(DATA));
-    let Some(text) = text else {
-        return Err(kept(format!("data.{DATA} is missing; restore the object")));
-    };
-    Placement::from_json(text).map_err(|error| kept(format!("{error}; restore the object")))
+    let text = text.ok_or_else(|| format!("data.{DATA} is missing"))?;
+    let placement = Placement::from_json(text).map_err(|error| error.to_string())?;
+    if placement.pool != *pool {
+        return Err(format!("it is of the pool {}", placement.pool));
+    }
+    let version = placement.version;
+    if version.term > term.saturating_add(TERMS_AHEAD_MAX) || version.counter > COUNTER_MAX {
+        return Err(format!(
+            "its version {version} was given by no leader: this one's term is {term}"
+        ));
+    }
+    Ok(placement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> PoolId {
+        "team/default".parse().expect("a pool")
+    }
+
+    fn map(name: &str, text: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("team".to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: Some(BTreeMap::from([(DATA.to_owned(), text.to_owned())])),
+            ..ConfigMap::default()
+        }
+    }
+
+    fn text(pool: &str, term: u64, counter: u64) -> String {
+        let mut placement = Placement::empty(pool.parse().expect("a pool"));
+        placement.version = PlacementVersion::new(term, counter);
+        placement.to_json().expect("small")
+    }
+
+    fn problem(text: &str) -> String {
+        parse(&pool(), &map("millstream-placement-default", text), 3).expect_err("refused")
+    }
+
+    #[test]
+    fn a_placement_is_that_of_the_pool_its_object_is_named_for() {
+        let good = map("millstream-placement-default", &text("team/default", 3, 9));
+        assert_eq!(pool_of(&good), Some(pool()));
+        assert!(parse(&pool(), &good, 3).is_ok());
+        for stranger in ["placement", "millstream-placement-", "millstream-placement-A_B"] {
+            assert_eq!(pool_of(&map(stranger, "")), None, "{stranger}");
+        }
+        assert_eq!(problem(&text("other/default", 3, 9)), "it is of the pool other/default");
+        assert_eq!(problem(&text("team/small", 3, 9)), "it is of the pool team/small");
+        assert!(problem("{}").contains("format"));
+        assert!(parse(&pool(), &ConfigMap::default(), 3).is_err());
+    }
+
+    #[test]
+    fn a_version_that_no_leader_gave_is_not_believed() {
+        assert!(problem(&text("team/default", u64::MAX, 1)).contains("given by no leader"));
+        assert!(problem(&text("team/default", 3, u64::MAX)).contains("given by no leader"));
+        // a lease that was deleted counts from zero
+        let ahead = map("millstream-placement-default", &text("team/default", 40, 1));
+        assert!(parse(&pool(), &ahead, 0).is_ok());
+    }
 }

@@ -16,7 +16,7 @@ use millstream_types::{GroupId, StreamUid};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use super::placements::{Placements, WriteError};
+use super::placements::{Found, Placements, WriteError};
 use crate::metrics::{Metrics, RoleLabel};
 use crate::pulse::Pulse;
 
@@ -38,6 +38,8 @@ struct Inner {
     writes: mpsc::Sender<Placement>,
     placements: tokio::sync::Mutex<Placements>,
     latest: Mutex<BTreeMap<PoolId, Placement>>,
+    /// The pools whose placement could not be used, and why.
+    refused: BTreeMap<PoolId, String>,
     deposed: watch::Sender<bool>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -60,12 +62,16 @@ impl Station {
     pub fn new(
         term: u64,
         settle_within: Duration,
-        found: (Placements, Vec<Placement>),
+        found: Found,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         changed: Pulse,
     ) -> (Self, Writes) {
-        let (placements, found) = found;
+        let Found {
+            placements,
+            good: found,
+            refused,
+        } = found;
         let (writes, written) = mpsc::channel(WRITES_MAX);
         let latest = found.iter().map(|p| (p.pool.clone(), p.clone())).collect();
         let coordinator =
@@ -77,6 +83,7 @@ impl Station {
             writes,
             placements: tokio::sync::Mutex::new(placements),
             latest: Mutex::new(latest),
+            refused,
             deposed: watch::Sender::new(false),
             clock,
             metrics,
@@ -251,6 +258,22 @@ impl Station {
     #[must_use]
     pub fn placements(&self) -> Vec<Placement> {
         self.0.latest.lock().values().cloned().collect()
+    }
+
+    /// The pools whose placement this leader could not use, and why. The coordinator is told nothing
+    /// of them, so that nothing in them is placed or touched.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeMap<PoolId, String> {
+        &self.0.refused
+    }
+
+    /// Whether the placement of a pool that was refused can be used now.
+    pub async fn is_mended(&self, pool: &PoolId) -> bool {
+        let mended = self.0.placements.lock().await.is_mended(pool).await;
+        mended.unwrap_or_else(|error| {
+            tracing::warn!(%pool, %error, "its placement was not looked at again");
+            false
+        })
     }
 
     /// Whether the leader has heard from every server, or has waited long enough.

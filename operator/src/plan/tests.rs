@@ -81,6 +81,7 @@ fn planned(
         homes: BTreeMap::from([("team".to_owned(), homed.iter().map(home).collect())]),
         open_shards: BTreeMap::new(),
         given_up,
+        unreadable: BTreeMap::new(),
     };
     Plan::make(&snapshot, before)
 }

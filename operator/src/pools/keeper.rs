@@ -175,6 +175,11 @@ impl Keeper {
             let annotations = set.metadata.annotations.as_ref();
             match retire::verdict(annotations, demand.objects.len(), demand.retained) {
                 Verdict::Keep => {},
+                Verdict::Delete if context.station.refused().contains_key(&pool_id(key)) => {
+                    let note = "the pool stays: its placement cannot be used, and without it \
+                                nobody knows which streams are retained";
+                    self.warn(key, set, "PoolInUse", note.to_owned()).await;
+                },
                 Verdict::Delete => return self.retire(key).await,
                 Verdict::StreamsInTheWay(count) => {
                     let note = format!("the pool stays: {count} DataStreams name it");

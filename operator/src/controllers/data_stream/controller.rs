@@ -230,9 +230,13 @@ impl DataStreams {
         let is_wanted_gone = plan.streams.get(&uid).is_some_and(|stream| stream.delete);
         let facts = self.context.station.stream(uid);
         // Refused from the beginning: the plan does not even ask for its end.
+        let refusal = verdict.outcome.as_ref().err();
+        let is_placement_known =
+            refusal.is_none_or(|refusal| refusal.reason != Reason::PlacementUnreadable);
         let was_never_placed = !plan.streams.contains_key(&uid)
             && facts.home.is_none()
-            && self.context.station.is_settled();
+            && self.context.station.is_settled()
+            && is_placement_known;
         if facts.phase == millstream_control::coordinator::Phase::Gone || was_never_placed {
             let note = format!("the records of stream {uid} are removed");
             self.context.tell(object, false, "Deleted", &note).await;
@@ -241,6 +245,10 @@ impl DataStreams {
         }
         let text = match (&facts.message, is_wanted_gone) {
             (Some(message), _) => message.clone(),
+            (None, _) if !is_placement_known => {
+                let why = refusal.map(|refusal| refusal.message.as_str());
+                format!("it is not known where its records are: {}", why.unwrap_or_default())
+            },
             (None, true) => format!("the records of stream {uid} are being removed"),
             (None, false) => "waiting for the operator's next plan".to_owned(),
         };

@@ -65,6 +65,8 @@ pub enum Reason {
     Refused,
     /// The volume of its home was lost or replaced.
     RecordsLost,
+    /// The placement of its pool cannot be used.
+    PlacementUnreadable,
 }
 
 impl Reason {
@@ -93,6 +95,7 @@ impl Reason {
             Self::NotServed => "NotServed",
             Self::Refused => "Refused",
             Self::RecordsLost => "RecordsLost",
+            Self::PlacementUnreadable => "PlacementUnreadable",
         }
     }
 }

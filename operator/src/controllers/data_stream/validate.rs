@@ -34,6 +34,8 @@ pub struct Dereferenced<'a> {
     pub classes: &'a BTreeMap<String, PoolClass>,
     /// Open shards of the stream, as its home server says.
     pub open_shards: Option<u32>,
+    /// Why the placement of its pool cannot be used, if it cannot.
+    pub placement_problem: Option<&'a str>,
 }
 
 /// A stream that a pool holds.
@@ -129,6 +131,7 @@ pub fn validate(input: &Dereferenced<'_>) -> Result<ValidatedDataStream, Refusal
         return Err(Refusal::new(Reason::SpecInvalid, "the object has no UID"));
     };
     check_siblings(input, &own)?;
+    check_placement(input, &own)?;
     check_pool(input, &own)?;
     check_orphans(input, &name, uid)?;
     check_account(input, &scope, uid)?;
@@ -210,6 +213,17 @@ fn check_siblings(input: &Dereferenced<'_>, own: &Claim) -> Result<(), Refusal> 
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
     Ok(())
+}
+
+/// Without its placement nobody knows which streams a pool has, and where.
+fn check_placement(input: &Dereferenced<'_>, own: &Claim) -> Result<(), Refusal> {
+    let Some(problem) = input.placement_problem else {
+        return Ok(());
+    };
+    let namespace = input.object.metadata.namespace.clone();
+    let map = PoolKey::new(namespace.unwrap_or_default(), own.pool.clone()).placement_name();
+    let message = format!("ConfigMap {map}: {problem}; restore it from a backup");
+    Err(Refusal::new(Reason::PlacementUnreadable, message))
 }
 
 fn check_pool(input: &Dereferenced<'_>, own: &Claim) -> Result<(), Refusal> {

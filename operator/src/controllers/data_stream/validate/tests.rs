@@ -72,6 +72,7 @@ impl World {
             homes: &self.homes,
             classes: &self.classes,
             open_shards: self.open_shards,
+            placement_problem: None,
         })
     }
 

@@ -1,0 +1,68 @@
+//! What a new leader cannot use: it leaves that out, and nothing else.
+
+use millstream_operator::mended;
+use millstream_types::StreamUid;
+use serde_json::{Value, json};
+
+use super::rig::{MAPS, Rig, SET_NAME, SETS, TEAM, condition};
+
+const SMALL_MAP: &str = "millstream-placement-small";
+const SMALL_POD: &str = "millstream-shard-small-0";
+
+fn id_of(object: &Value) -> StreamUid {
+    let id = object["status"]["streamId"].as_str().expect("an id");
+    id.parse().expect("an id")
+}
+
+/// A stream in the pool `default` and one in `small`, both served.
+async fn two_pools() -> Rig {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    rig.apply("b", json!({"pool": "small", "retentionPeriodHours": 168}));
+    let servers = rig.run_pool().await;
+    rig.run_pods("millstream-shard-small").await;
+    let small = rig.attach(SMALL_POD).await;
+    rig.wait_reason("a", "Active").await;
+    rig.wait_reason("b", "Active").await;
+    drop((servers, small));
+    rig
+}
+
+fn write_map(rig: &Rig, text: &str) -> Value {
+    let mut map = rig.mock.find(MAPS, TEAM, SMALL_MAP).expect("there");
+    let before = map["data"]["placement.json"].take();
+    map["data"]["placement.json"] = json!(text);
+    rig.mock.put(MAPS, map);
+    before
+}
+
+#[tokio::test]
+async fn a_placement_that_cannot_be_used_stops_no_other_pool_and_leaves_its_own_alone() {
+    let rig = two_pools().await;
+    let good = write_map(&rig, "{\"homes\": 7");
+    let mut rig = rig.succeed().await;
+    let stalled = rig.wait_reason("b", "PlacementUnreadable").await;
+    let message = condition(&stalled, "Stalled").expect("there")["message"].to_string();
+    assert!(message.contains(SMALL_MAP), "{message}");
+    let uid = id_of(&stalled);
+    let told = rig.shards.told(uid);
+
+    let mut servers = rig.run_pool().await;
+    servers.push(rig.attach(SMALL_POD).await);
+    rig.apply("c", json!({"pool": "default"}));
+    rig.wait_reason("c", "Active").await;
+    assert_eq!(rig.shards.told(uid), told, "its home is told nothing");
+    let map = rig.mock.find(MAPS, TEAM, SMALL_MAP).expect("there");
+    assert_eq!(map["data"]["placement.json"], "{\"homes\": 7");
+    assert!(rig.mock.find(SETS, TEAM, SET_NAME).is_some());
+
+    let context = &rig.leader.context;
+    assert!(!mended::look(context).await);
+    write_map(&rig, good.as_str().expect("text"));
+    assert!(mended::look(context).await);
+    let mut rig = rig.succeed().await;
+    servers.push(rig.attach(SMALL_POD).await);
+    rig.wait_reason("b", "Active").await;
+    assert_eq!(id_of(&rig.wait_reason("b", "Active").await), uid);
+    drop(servers);
+}
