@@ -18,6 +18,7 @@ use tonic::Status;
 use crate::convert;
 use crate::routes::Routes;
 use crate::verdict::{Refused, Verdict};
+use crate::wanted::{Wanted, WhileWanted};
 use crate::wire;
 use crate::wire::shards_client::ShardsClient;
 
@@ -57,7 +58,7 @@ struct Shared {
     routes: RwLock<Routes>,
     /// Counts the changes of groups and their addresses.
     placed: watch::Sender<u64>,
-    channels: Mutex<HashMap<Endpoint, Channel>>,
+    channels: Mutex<HashMap<Endpoint, (Channel, Wanted)>>,
 }
 
 impl fmt::Debug for Caller {
@@ -164,9 +165,10 @@ impl Caller {
 
     pub(crate) fn client(&self, server: &Endpoint) -> Client {
         let mut channels = self.0.channels.lock();
-        let channel = channels
-            .entry(server.clone())
-            .or_insert_with(|| Channel::new(Arc::clone(&self.0.connector), server.clone()));
+        let (channel, _) = channels.entry(server.clone()).or_insert_with(|| {
+            let (connector, wanted) = WhileWanted::new(Arc::clone(&self.0.connector));
+            (Channel::new(Arc::new(connector), server.clone()), wanted)
+        });
         ShardsClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)

@@ -16,6 +16,7 @@ mod routed;
 mod routes;
 mod server;
 mod verdict;
+mod wanted;
 
 #[expect(
     clippy::all,
