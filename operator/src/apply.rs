@@ -70,8 +70,9 @@ where
     }
 }
 
-/// Calls until the API server answers: at a start it, or the way to it, may not be there yet. What
-/// it refuses is refused at once, and after some tries the last error counts.
+/// Calls until the API server answers: at a start it, or the way to it, may not be there yet, or it
+/// may have too much to do. What it refuses is refused at once, and after some tries the last error
+/// counts.
 ///
 /// # Errors
 /// The last one.
@@ -82,7 +83,7 @@ where
     let mut pause = PATIENCE_FIRST;
     for _ in 1..TRIES_MAX {
         let error = match call().await {
-            Err(error) if matches!(reason(&error), "Unreachable" | "ServerError") => error,
+            Err(error) if is_passing(&error) => error,
             done => return done,
         };
         tracing::warn!(what, %error, "the API server does not answer; it is asked again");
@@ -90,6 +91,12 @@ where
         pause = (pause * 2).min(PATIENCE_MAX);
     }
     call().await
+}
+
+/// Whether the same call may be answered a little later.
+fn is_passing(error: &kube::Error) -> bool {
+    let passing = ["Unreachable", "ServerError", "TooManyRequests"];
+    passing.contains(&reason(error))
 }
 
 /// The HTTP status that the API server answered with.

@@ -16,6 +16,7 @@ use crate::contract::station::Station;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::pulse::Pulse;
+use crate::reach::Reach;
 use crate::watched::Watched;
 
 /// Longest wait for the first plan.
@@ -37,6 +38,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// Counters.
     pub metrics: Metrics,
+    /// The namespaces that are read.
+    pub reach: Reach,
     /// Where Events go.
     pub recorder: Recorder,
     /// Where servers attach.

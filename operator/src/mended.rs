@@ -9,6 +9,7 @@ use std::time::Duration;
 use millstream_clock::task;
 
 use crate::context::Context;
+use crate::reach::can_read;
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -25,6 +26,16 @@ pub async fn mended(context: &Context) {
 
 /// Whether something that was left out can be used now.
 pub async fn look(context: &Context) -> bool {
+    for namespace in context.reach.left_out() {
+        match can_read(&context.client, namespace).await {
+            Ok(false) => {},
+            Ok(true) => {
+                tracing::info!(namespace, "it can be read now; the next leader begins with it");
+                return true;
+            },
+            Err(error) => tracing::warn!(namespace, %error, "it was not looked at again"),
+        }
+    }
     for pool in context.station.refused().keys() {
         if context.station.is_mended(pool).await {
             tracing::info!(%pool, "its placement can be used again; the next leader begins with it");

@@ -10,6 +10,7 @@
 //! | `access_keys` | gauge | | keys that gateways were sent |
 //! | `servers` | gauge | `role` | servers that are attached |
 //! | `streams` | gauge | | streams that are wanted |
+//! | `namespaces_left_out` | gauge | | watched namespaces that this leader may not read |
 //! | `leader` | gauge | | 1 on the replica that leads |
 
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub struct Metrics {
     pub servers: Family<RoleLabel, Gauge>,
     /// Wanted streams.
     pub streams: Gauge,
+    /// Watched namespaces that cannot be read.
+    pub left_out: Gauge,
     /// Whether this replica leads.
     pub leader: Gauge,
     registry: Arc<Mutex<Registry>>,
@@ -107,6 +110,7 @@ impl Metrics {
             access_keys: Gauge::default(),
             servers: Family::default(),
             streams: Gauge::default(),
+            left_out: Gauge::default(),
             leader: Gauge::default(),
             registry: Arc::default(),
         };
@@ -137,6 +141,11 @@ impl Metrics {
         );
         all.register("servers", "Attached servers", self.servers.clone());
         all.register("streams", "Wanted streams", self.streams.clone());
+        all.register(
+            "namespaces_left_out",
+            "Watched namespaces that cannot be read",
+            self.left_out.clone(),
+        );
         all.register("leader", "Whether this replica leads", self.leader.clone());
     }
 
@@ -179,7 +188,7 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
             .collect();
-        assert_eq!(listed.len(), 9);
+        assert_eq!(listed.len(), 10);
         for name in &listed {
             let shown = format!("millstream_operator_{name}");
             assert!(text.contains(&shown), "{shown} in {text}");

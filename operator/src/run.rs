@@ -41,6 +41,7 @@ use crate::plan::Plan;
 use crate::pools::keeper::Keeper;
 use crate::pools::seats::Seats;
 use crate::pulse::Pulse;
+use crate::reach::Reach;
 use crate::steer::Steer;
 use crate::watched::{Watched, apis};
 
@@ -245,10 +246,14 @@ impl Leader {
     ) -> Result<Self, Failure> {
         let mut tasks = JoinSet::new();
         let watched = parts.config.watched(&parts.namespace);
-        let namespaces = watched.as_deref();
-        if namespaces.is_none() {
+        if watched.is_none() {
             tracing::warn!("watchNamespaces is [\"*\"]: this operator can read every Secret");
         }
+        let reach = Reach::find(&parts.client, watched).await?;
+        let left_out = i64::try_from(reach.left_out().len()).unwrap_or(i64::MAX);
+        parts.metrics.left_out.set(left_out);
+        let namespaces = reach.namespaces();
+        let namespaces = namespaces.as_deref();
         let instance = &parts.config.instance;
         let found = Placements::read(parts.client.clone(), instance, namespaces, term).await?;
         let changed = Pulse::default();
@@ -256,7 +261,7 @@ impl Leader {
         let metrics = parts.metrics.clone();
         let settle = Duration::from_secs(parts.config.settle_seconds);
         let (station, writes) = Station::new(term, settle, found, clock, metrics, changed.clone());
-        let context = context(parts, station, changed, keys, &mut tasks);
+        let context = context(parts, reach, station, changed, keys, &mut tasks);
         context.streams.ready().await;
         context.sets.ready().await;
         context.pods.ready().await;
@@ -269,13 +274,14 @@ impl Leader {
 
 fn context(
     parts: &Parts,
+    reach: Reach,
     station: Station,
     changed: Pulse,
     keys: &KeyKeeper,
     tasks: &mut JoinSet<()>,
 ) -> Arc<Context> {
-    let watched = parts.config.watched(&parts.namespace);
-    let namespaces = watched.as_deref();
+    let namespaces = reach.namespaces();
+    let namespaces = namespaces.as_deref();
     let client = &parts.client;
     let plain = watcher::Config::default();
     let ours = plain
@@ -302,6 +308,7 @@ fn context(
         entropy: Arc::clone(&parts.entropy),
         metrics: parts.metrics.clone(),
         recorder: Recorder::new(client.clone(), reporter),
+        reach: reach.clone(),
         station,
         streams: Watched::start(streams, &plain, &changed, tasks),
         sets: Watched::start(sets, &ours, &changed, tasks),
@@ -329,9 +336,9 @@ fn start_loops(
     tasks.spawn(Steer::new(Arc::clone(context), token_key).run());
     tasks.spawn(Seats::new(Arc::clone(context)).run());
     tasks.spawn(Keeper::new(Arc::clone(context)).run());
-    let watched = parts.config.watched(&parts.namespace);
+    let namespaces = context.reach.namespaces();
     let slots = Arc::new(Semaphore::new(usize::from(parts.config.concurrency)));
-    for api in apis::<DataStreamResource>(&parts.client, watched.as_deref()) {
+    for api in apis::<DataStreamResource>(&parts.client, namespaces.as_deref()) {
         let run = controller::run(Arc::clone(context), api, Arc::clone(&slots));
         tasks.spawn(run);
     }

@@ -4,7 +4,7 @@ use millstream_operator::mended;
 use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
-use super::rig::{MAPS, Rig, SET_NAME, SETS, TEAM, condition};
+use super::rig::{HOME, MAPS, Rig, SET_NAME, SETS, TEAM, condition};
 
 const SMALL_MAP: &str = "millstream-placement-small";
 const SMALL_POD: &str = "millstream-shard-small-0";
@@ -34,6 +34,26 @@ fn write_map(rig: &Rig, text: &str) -> Value {
     map["data"]["placement.json"] = json!(text);
     rig.mock.put(MAPS, map);
     before
+}
+
+#[tokio::test]
+async fn a_namespace_that_may_not_be_read_is_left_out_until_it_may() {
+    let rig = two_pools().await;
+    rig.mock.forbid(TEAM, true);
+    let rig = rig.succeed().await;
+    let context = &rig.leader.context;
+    assert_eq!(context.reach.namespaces(), Some(vec![HOME]));
+    let metrics = rig.parts.metrics.text();
+    let gauge = "millstream_operator_namespaces_left_out 1";
+    assert!(metrics.contains(gauge), "{metrics}");
+    assert!(!mended::look(context).await);
+    rig.mock.forbid(TEAM, false);
+    assert!(mended::look(context).await);
+    let mut rig = rig.succeed().await;
+    let servers = rig.run_pool().await;
+    rig.apply("c", json!({"pool": "default"}));
+    rig.wait_reason("c", "Active").await;
+    drop(servers);
 }
 
 #[tokio::test]

@@ -60,6 +60,9 @@ async fn answer(mock: &Arc<Mock>, request: Request<Body>) -> Response<Reply> {
         return reply(404, &status(404, "NotFound", "no such path"));
     };
     mock.note_call(head.method.as_str(), &target);
+    if mock.forbids(&target) {
+        return reply(403, &status(403, "Forbidden", "no role says so"));
+    }
     if let Some(code) = mock.take_fault(head.method.as_str(), &target) {
         let reason = match code {
             409 => "Conflict",

@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 const CONFIG: &str = "
 region: eu-west-1
-watchNamespaces: [team]
+watchNamespaces: [team, millstream-system]
 accounts: {team: '000000000001'}
 image: {name: 'e2e.local/millstream:1'}
 settleSeconds: 1

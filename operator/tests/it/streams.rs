@@ -7,7 +7,7 @@ use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
 use super::mock::{Fault, Mock};
-use super::rig::{EVENTS, MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM, condition};
+use super::rig::{EVENTS, MAPS, PODS, Rig, SECRETS, SET_NAME, SETS, STREAMS, TEAM, condition};
 
 fn id_of(object: &Value) -> StreamUid {
     let id = object["status"]["streamId"].as_str().expect("an id");
@@ -139,12 +139,12 @@ async fn it_gets_there_through_conflicts_errors_and_lost_watches() {
 #[tokio::test]
 async fn a_start_waits_for_the_api_server() {
     let mock: Arc<Mock> = Arc::default();
-    for (method, resource) in [("GET", super::rig::SECRETS), ("GET", MAPS)] {
+    for (resource, code, times) in [(SECRETS, 500, 2), (MAPS, 500, 2), (MAPS, 429, 1)] {
         mock.fail(Fault {
-            method,
+            method: "GET",
             resource,
-            code: 500,
-            times: 3,
+            code,
+            times,
         });
     }
     let rig = Rig::over(mock, 1, Arc::default()).await;

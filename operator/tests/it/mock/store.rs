@@ -138,6 +138,7 @@ struct State {
     history: VecDeque<(u64, Key, Value)>,
     watchers: Vec<Watcher>,
     faults: Vec<Fault>,
+    forbidden: Vec<String>,
     calls: Vec<(String, String)>,
     oldest: u64,
     tokens: BTreeMap<String, Value>,
@@ -150,6 +151,21 @@ pub(crate) struct Mock(Mutex<State>);
 impl Mock {
     pub(crate) fn fail(&self, fault: Fault) {
         self.0.lock().faults.push(fault);
+    }
+
+    /// Answers 403 to every call in the namespace, as once its Role is gone; or no more.
+    pub(crate) fn forbid(&self, namespace: &str, is_forbidden: bool) {
+        let mut state = self.0.lock();
+        state.forbidden.retain(|name| name != namespace);
+        if is_forbidden {
+            state.forbidden.push(namespace.to_owned());
+        }
+    }
+
+    pub(crate) fn forbids(&self, target: &Target) -> bool {
+        let state = self.0.lock();
+        let namespace = target.namespace.as_ref();
+        namespace.is_some_and(|namespace| state.forbidden.contains(namespace))
     }
 
     /// The answer to a TokenReview of this token.
