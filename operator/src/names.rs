@@ -84,6 +84,14 @@ impl PoolKey {
         }
     }
 
+    /// The pool of `namespace` whose objects are named so.
+    #[must_use]
+    pub fn of_object(namespace: &str, name: &str) -> Option<Self> {
+        let prefix = Self::new(namespace, "").object_name();
+        let pool = name.strip_prefix(&prefix)?;
+        (!pool.is_empty()).then(|| Self::new(namespace, pool))
+    }
+
     /// The name of every object of the pool that there is one of.
     #[must_use]
     pub fn object_name(&self) -> String {
@@ -163,6 +171,9 @@ mod tests {
     fn a_pod_is_known_by_its_ordinal_and_a_stranger_is_not() {
         let key = PoolKey::new("team", "fast");
         assert_eq!(key.ordinal_of(&key.pod_name(12)), Some(12));
+        assert_eq!(PoolKey::of_object("team", &key.object_name()), Some(key.clone()));
+        assert_eq!(PoolKey::of_object("team", "millstream-shard-"), None);
+        assert_eq!(PoolKey::of_object("team", "default"), None);
         for stranger in [
             "millstream-shard-fast-two-0",
             "millstream-shard-fast",

@@ -1,8 +1,10 @@
 //! Who a server is: its token is reviewed by the API server, then the pod itself is looked at.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
@@ -12,6 +14,7 @@ use millstream_control::{Identity, Role, Secret};
 
 use crate::config::OperatorConfig;
 use crate::names::PoolKey;
+use crate::pools::view;
 
 /// What the API server says in `extra` of a token that is bound to a pod.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
@@ -118,10 +121,13 @@ pub async fn check_pod(
         Role::Gateway => {
             pod.namespace == operator_namespace && account == config.gateway.service_account
         },
-        Role::Shard => config.pool_classes.keys().any(|pool| {
-            let key = PoolKey::new(pod.namespace.clone(), pool.clone());
-            account == key.object_name() && key.ordinal_of(&pod.pod).is_some()
-        }),
+        Role::Shard => match PoolKey::of_object(&pod.namespace, &account) {
+            Some(key) if key.ordinal_of(&pod.pod).is_some() => {
+                config.pool_classes.contains_key(&key.pool)
+                    || is_pool(client, &config.instance, &key).await?
+            },
+            Some(_) | None => false,
+        },
         Role::Operator => false,
     };
     if fits {
@@ -132,6 +138,16 @@ pub async fn check_pod(
             identity.role()
         ))
     }
+}
+
+/// Whether there is such a pool of this release: one whose class was taken out of the configuration
+/// serves on, and needs certificates.
+async fn is_pool(client: &Client, instance: &str, key: &PoolKey) -> Result<bool, SignError> {
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &key.namespace);
+    let found = sets.get_opt(&key.object_name()).await;
+    let found = found.map_err(|error| SignError::Unavailable(error.to_string()))?;
+    let found = found.into_iter().map(Arc::new).collect();
+    Ok(view::sets(found, instance).contains_key(key))
 }
 
 #[cfg(test)]

@@ -18,10 +18,11 @@ use kube::api::{Patch, PatchParams};
 use millstream_clock::task;
 use millstream_crds::annotations;
 use millstream_crds::data_stream::DataStreamResource;
+use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::build::{PoolInput, PoolObjects, objects, stateful_set};
+use super::build::{PoolInput, ca_bundle, objects, stateful_set};
 use super::metrics_token::Tokens;
 use super::retire::{self, Verdict};
 use super::roll::{self, Step};
@@ -169,7 +170,7 @@ impl Keeper {
         let is_paused = set.is_some_and(|set| is_paused(set))
             || (demand.is_paused && !demand.objects.is_empty());
         if is_paused {
-            return Ok(());
+            return self.keep_bundle(key, set).await;
         }
         if let Some(set) = set {
             let annotations = set.metadata.annotations.as_ref();
@@ -192,7 +193,7 @@ impl Keeper {
             }
         }
         let Some(class) = context.config.pool_classes.get(&key.pool) else {
-            return Ok(());
+            return self.keep_bundle(key, set).await;
         };
         if set.is_none() && demand.shards == 0 {
             return Ok(());
@@ -206,6 +207,42 @@ impl Keeper {
             }
             self.roll(key, set).await?;
         }
+        Ok(())
+    }
+
+    /// Keeps the certificates that the pods of a pool trust, where nothing else of it is kept:
+    /// without them they would know nobody once the authority was rotated.
+    async fn keep_bundle(
+        &mut self,
+        key: &PoolKey,
+        set: Option<&Arc<StatefulSet>>,
+    ) -> Result<(), kube::Error> {
+        if set.is_none() {
+            return Ok(());
+        }
+        let config = &self.context.config;
+        let bundle = self.context.bundle.lock().clone();
+        let wanted = ca_bundle(
+            &key.namespace,
+            &config.instance,
+            &config.contract.ca_bundle,
+            &bundle,
+        );
+        let monotonic = self.context.clock.monotonic();
+        let digest = digest(&wanted);
+        let is_fresh = self.applied.get(key).is_some_and(|applied| {
+            applied.digest == digest && monotonic.saturating_sub(applied.at) < RESYNC
+        });
+        if is_fresh {
+            return Ok(());
+        }
+        apply(&self.context.client, &wanted).await?;
+        let applied = Applied {
+            digest,
+            at: monotonic,
+            generation: None,
+        };
+        self.applied.insert(key.clone(), applied);
         Ok(())
     }
 
@@ -230,7 +267,14 @@ impl Keeper {
             existing: set.map(|set| &**set),
             ca_bundle: &bundle,
         });
-        let digest = digest(&wanted);
+        let digest = digest(&(
+            &wanted.ca_bundle,
+            &wanted.service_account,
+            &wanted.service,
+            &wanted.network_policy,
+            &wanted.disruption_budget,
+            &wanted.stateful_set,
+        ));
         let generation = set.and_then(|set| set.metadata.generation);
         let monotonic = self.context.clock.monotonic();
         let is_fresh = self.applied.get(key).is_some_and(|applied| {
@@ -338,15 +382,7 @@ fn is_paused(set: &StatefulSet) -> bool {
     all.is_some_and(|all| annotations::is_on(all, annotations::PAUSE))
 }
 
-fn digest(wanted: &PoolObjects) -> [u8; 32] {
-    let parts = (
-        &wanted.ca_bundle,
-        &wanted.service_account,
-        &wanted.service,
-        &wanted.network_policy,
-        &wanted.disruption_budget,
-        &wanted.stateful_set,
-    );
-    let text = serde_json::to_vec(&parts).expect("objects are JSON");
+fn digest(wanted: &impl Serialize) -> [u8; 32] {
+    let text = serde_json::to_vec(wanted).expect("objects are JSON");
     Sha256::digest(text).into()
 }

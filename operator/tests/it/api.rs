@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::mock::Fault;
-use super::rig::{HOME, PODS, Rig, SET_NAME, STREAMS, TEAM};
+use super::rig::{HOME, MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM};
 
 fn scope() -> Scope {
     Scope {
@@ -172,6 +172,59 @@ fn scope_of(account: &str) -> Scope {
     }
 }
 
+const REMOVED: &str = "millstream-shard-removed";
+
+/// A pod of a pool whose class is not in the configuration.
+fn pod_of_removed_class(rig: &Rig) -> PodIdentity {
+    let pod = format!("{REMOVED}-0");
+    let object = rig.mock.put(
+        PODS,
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": TEAM},
+            "spec": {"serviceAccountName": REMOVED, "containers": []},
+        }),
+    );
+    let uid = object["metadata"]["uid"].as_str().expect("a UID");
+    PodIdentity {
+        namespace: TEAM.to_owned(),
+        uid: uid.to_owned(),
+        pod,
+    }
+}
+
+/// The set of that pool: as that of the default one.
+fn put_removed_class(rig: &Rig) {
+    let mut set = rig.mock.find(SETS, TEAM, SET_NAME).expect("there");
+    set["metadata"] = json!({
+        "name": REMOVED, "namespace": TEAM, "labels": set["metadata"]["labels"],
+    });
+    set["metadata"]["labels"]["millstream.dev/pool"] = json!("removed");
+    rig.mock.put(SETS, set);
+}
+
+#[tokio::test]
+async fn pods_that_are_left_alone_learn_whom_to_trust_all_the_same() {
+    let rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    rig.run_pods(SET_NAME).await;
+    rig.annotate(SETS, SET_NAME, "millstream.dev/pause", "true");
+    let trusts = |text: &str| {
+        let map = rig.mock.find(MAPS, TEAM, "millstream-ca-bundle")?;
+        (map["data"]["ca.crt"] == text).then_some(())
+    };
+    let spread = |text: &str| {
+        text.clone_into(&mut rig.leader.context.bundle.lock());
+        rig.leader.context.changed.beat();
+    };
+    spread("of a paused pool");
+    rig.wait_for("the bundle", || trusts("of a paused pool")).await;
+    // one whose class is not configured is the only one left
+    put_removed_class(&rig);
+    rig.mock.remove(SETS, TEAM, SET_NAME);
+    spread("of a removed class");
+    rig.wait_for("the bundle", || trusts("of a removed class")).await;
+}
+
 #[tokio::test]
 async fn a_certificate_goes_to_the_pod_of_the_token_in_its_own_role() {
     let rig = Rig::new().await;
@@ -198,6 +251,14 @@ async fn a_certificate_goes_to_the_pod_of_the_token_in_its_own_role() {
         let refused = rig.operator.sign(&pod, &as_role(role), &request).await;
         assert!(matches!(refused, Err(SignError::Refused(_))), "{refused:?}");
     }
+    let elsewhere = pod_of_removed_class(&rig);
+    let identity = Identity::new(TEAM, Role::Shard, &elsewhere.pod).expect("an identity");
+    let refused = rig.operator.sign(&elsewhere, &identity, &request).await;
+    assert!(matches!(refused, Err(SignError::Refused(_))), "{refused:?}");
+    put_removed_class(&rig);
+    let signed = rig.operator.sign(&elsewhere, &identity, &request).await;
+    assert!(signed.is_ok(), "its pool is there: {signed:?}");
+
     let earlier = PodIdentity {
         uid: "another".to_owned(),
         ..pod
