@@ -152,11 +152,16 @@ impl Rig {
 
     /// A leader over what another one has left.
     pub(crate) async fn over(mock: Arc<Mock>, term: u64, shards: Arc<Shards>) -> Self {
+        Self::over_by(CONFIG, mock, term, shards).await
+    }
+
+    /// The same with another configuration.
+    async fn over_by(config: &str, mock: Arc<Mock>, term: u64, shards: Arc<Shards>) -> Self {
         let metrics = Metrics::new();
         let client = counted(mock.service(), &metrics);
         let parts = Parts {
             client,
-            config: Arc::new(OperatorConfig::parse(CONFIG).expect("valid")),
+            config: Arc::new(OperatorConfig::parse(config).expect("valid")),
             namespace: HOME.to_owned(),
             pod: "millstream-operator-0".to_owned(),
             clock: Arc::new(SystemClock::new()),
@@ -197,12 +202,22 @@ impl Rig {
     }
 
     /// This leader goes, and the next one begins over the same cluster.
-    pub(crate) async fn succeed(mut self) -> Self {
+    pub(crate) async fn succeed(self) -> Self {
+        self.succeed_by(CONFIG).await
+    }
+
+    /// The next leader takes a long time before it stops waiting for servers.
+    pub(crate) async fn succeed_patiently(self) -> Self {
+        let config = CONFIG.replace("settleSeconds: 1", "settleSeconds: 600");
+        self.succeed_by(&config).await
+    }
+
+    async fn succeed_by(mut self, config: &str) -> Self {
         let term = self.leader.context.station.term() + 1;
         self.leader.tasks.shutdown().await;
         let (mock, shards) = (Arc::clone(&self.mock), Arc::clone(&self.shards));
         drop(self);
-        Self::over(mock, term, shards).await
+        Self::over_by(config, mock, term, shards).await
     }
 
     /// Puts a `DataStream` there, as `kubectl apply` does.

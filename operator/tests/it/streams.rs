@@ -452,6 +452,24 @@ async fn a_new_leader_finds_every_stream_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_new_leader_calls_nothing_unready_before_it_can_know() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    let before = rig.wait_reason("a", "Active").await;
+    drop(servers);
+    let rig = rig.succeed_patiently().await;
+    // the way of two others shows that plans were made and statuses written
+    for name in ["b", "c"] {
+        rig.apply(name, json!({"pool": "absent"}));
+        rig.wait_reason(name, "PoolUnknown").await;
+    }
+    let after = rig.mock.find(STREAMS, TEAM, "a").expect("there");
+    assert_eq!(after["status"], before["status"]);
+    assert!(!rig.events().contains(&"Placing".to_owned()));
+}
+
+#[tokio::test]
 async fn a_leader_that_was_replaced_ends_when_it_writes() {
     let mut rig = Rig::new().await;
     rig.apply("a", json!({"pool": "default"}));

@@ -57,6 +57,7 @@ pub enum ReconcileError {
 pub struct DataStreams {
     context: Arc<Context>,
     slots: Arc<Semaphore>,
+    began: Duration,
     failures: Mutex<BTreeMap<String, u32>>,
     written: Mutex<BTreeMap<String, Duration>>,
 }
@@ -67,9 +68,11 @@ const KIND: KindLabel = KindLabel { kind: "DataStream" };
 pub async fn run(context: Arc<Context>, api: Api<DataStreamResource>, slots: Arc<Semaphore>) {
     let rounds = context.planned.listen().into_stream(ROUND_PAUSE);
     let concurrency = context.config.concurrency;
+    let began = context.clock.monotonic();
     let state = Arc::new(DataStreams {
         context,
         slots,
+        began,
         failures: Mutex::default(),
         written: Mutex::default(),
     });
@@ -169,7 +172,20 @@ impl DataStreams {
             return Ok(Action::requeue(PLAN_PAUSE));
         };
         let seen = self.seen(object, verdict);
-        self.write_status(object, &seen).await
+        let old = object.status.clone().unwrap_or_default();
+        match self.settling() {
+            Some(left) if status::is_unheard(&old, &seen, current) => {
+                Ok(Action::requeue(left.max(PLAN_PAUSE)))
+            },
+            Some(_) | None => self.write_status(object, &seen).await,
+        }
+    }
+
+    /// How long this leader may still take to hear from every server.
+    fn settling(&self) -> Option<Duration> {
+        let settles = Duration::from_secs(self.context.config.settle_seconds);
+        let age = self.context.clock.monotonic().saturating_sub(self.began);
+        settles.checked_sub(age).filter(|left| !left.is_zero())
     }
 
     fn seen(&self, object: &DataStreamResource, verdict: &Verdict) -> status::Seen {

@@ -229,6 +229,22 @@ fn verdicts(seen: &Seen) -> Vec<Verdict> {
     ]
 }
 
+/// Whether `seen` only says that a leader that has just begun has not heard of the stream yet, which
+/// was ready on this `generation`: its servers and the gateways have still to attach again.
+#[must_use]
+pub fn is_unheard(old: &DataStreamStatus, seen: &Seen, generation: i64) -> bool {
+    let mut ready = old.conditions.iter().filter(|c| c.kind == READY);
+    let was_ready = ready.any(|c| c.status == "True" && c.observed_generation == Some(generation));
+    let waits = matches!(
+        seen.phase,
+        Phase::Progressing(
+            Reason::Placing | Reason::PoolStarting | Reason::GatewaysCatchingUp,
+            _
+        )
+    );
+    was_ready && waits && seen.groups_away.is_empty()
+}
+
 /// Whether and when a status is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {

@@ -63,6 +63,26 @@ fn each_phase_holds_the_conditions_that_kstatus_expects() {
 }
 
 #[test]
+fn a_stream_that_was_ready_is_unheard_while_nothing_else_is_said_of_it() {
+    let empty = DataStreamStatus::default();
+    let ready = next(&empty, &seen(Phase::Active), 2, "t1");
+    let waits = |reason| seen(Phase::Progressing(reason, "waiting".to_owned()));
+    let placing = waits(Reason::Placing);
+    assert!(is_unheard(&ready, &placing, 2));
+    assert!(is_unheard(&ready, &waits(Reason::GatewaysCatchingUp), 2));
+    // what changed since, or was said by a server, is news
+    assert!(!is_unheard(&ready, &placing, 3));
+    assert!(!is_unheard(&ready, &waits(Reason::Updating), 2));
+    assert!(!is_unheard(&ready, &seen(stalled()), 2));
+    assert!(!is_unheard(&empty, &placing, 2));
+    let away = Seen {
+        groups_away: vec!["team/default/1".to_owned()],
+        ..placing
+    };
+    assert!(!is_unheard(&ready, &away, 2));
+}
+
+#[test]
 fn a_transition_time_changes_with_the_status_alone() {
     let first = next(&DataStreamStatus::default(), &seen(creating()), 1, "t1");
     let other = Phase::Progressing(Reason::PoolStarting, "1 of 2 pods".to_owned());
