@@ -185,7 +185,7 @@ impl Plan {
     fn count_retained(&mut self, snapshot: &Snapshot<'_>, claims: &BTreeMap<&str, Claims>) {
         for (namespace, homes) in &snapshot.homes {
             for (uid, home) in homes {
-                if claims[namespace.as_str()].claims(*uid) {
+                if claims[namespace.as_str()].claims(*uid) || !home.made {
                     continue;
                 }
                 let key = PoolKey::new(namespace.clone(), home.pool.clone());

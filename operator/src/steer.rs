@@ -127,6 +127,7 @@ pub fn snapshot(context: &Context) -> Snapshot<'_> {
                     pool: pool.name().to_owned(),
                     name: home.name,
                     scope: home.scope,
+                    made: home.made,
                 },
             );
         }

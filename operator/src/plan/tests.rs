@@ -13,6 +13,9 @@ image: {name: 'e2e.local/millstream:1'}
 poolClasses: {default: {}}
 ";
 
+/// The home of this one was chosen, and never had it.
+const NEVER_MADE: u32 = 999;
+
 fn uid(number: u32) -> StreamUid {
     StreamUid(u128::from(number))
 }
@@ -72,7 +75,14 @@ fn planned(
             account: "000000000001".parse().expect("an account"),
             region: "eu-west-1".parse().expect("a region"),
         };
-        (uid(*number), HomeView { pool, name, scope })
+        let made = *number != NEVER_MADE;
+        let home = HomeView {
+            pool,
+            name,
+            scope,
+            made,
+        };
+        (uid(*number), home)
     };
     let snapshot = Snapshot {
         config: &config,
@@ -219,6 +229,15 @@ fn a_pool_is_paused_when_all_of_its_objects_are_and_restarted_when_one_asks() {
     let one = made(vec![paused(1), restarting], &[], &Plan::default());
     assert!(!one.pools[&key].is_paused);
     assert_eq!(one.pools[&key].restarts.len(), 1);
+}
+
+#[test]
+fn a_stream_that_was_never_made_is_no_orphan_and_in_no_pools_way() {
+    let again = object(5, |o| o.spec.stream_name = Some(format!("s{NEVER_MADE}")));
+    let plan = made(vec![again], &[NEVER_MADE], &Plan::default());
+    let verdict = plan.verdict("team", "s5").expect("judged");
+    assert!(verdict.outcome.is_ok(), "{verdict:?}");
+    assert_eq!(plan.pools[&PoolKey::new("team", "default")].retained, 0);
 }
 
 #[test]

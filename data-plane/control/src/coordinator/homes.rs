@@ -7,6 +7,7 @@ use std::time::Duration;
 use millstream_types::StreamUid;
 
 use crate::coordinator::Coordinator;
+use crate::desired::{DesiredState, HomedStream, Wanted};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
 use crate::placement::{HOMES_MAX, Home, Placement, PoolId};
 use crate::version::PlacementVersion;
@@ -33,7 +34,36 @@ impl Coordinator {
             }
         }
         self.learn(&state);
+        self.forget_never_made(&state);
         None
+    }
+
+    /// Forgets the homes of streams that nobody wants any more, that were never made, and that their
+    /// server does not have although it goes by what it was told: else each would be taken for a
+    /// retained stream for ever.
+    fn forget_never_made(&mut self, state: &ObservedState) {
+        let told = self.servers.get(&state.server);
+        let told = told.and_then(|server| server.told.clone());
+        let Some(DesiredState::Shard(told)) = told.as_deref() else {
+            return;
+        };
+        if state.desired != Some(told.version) {
+            return;
+        }
+        let unwanted = |stream: &&HomedStream| {
+            stream.wanted == Wanted::Retain && !self.streams.contains_key(&stream.uid)
+        };
+        let is_made = |stream: &HomedStream| {
+            stream.made || state.streams.iter().any(|row| row.uid == stream.uid)
+        };
+        let unwanted = told.streams.iter().filter(unwanted);
+        let never: Vec<StreamUid> = unwanted.filter(|s| !is_made(s)).map(|s| s.uid).collect();
+        let Some((pool_id, _)) = self.seat_of(state).filter(|_| !never.is_empty()) else {
+            return;
+        };
+        if let Some(pool) = self.pools.get_mut(&pool_id) {
+            never.into_iter().for_each(|uid| pool.remove_home(uid));
+        }
     }
 
     /// Notes the homes that a server reports, and the streams of which nothing is left.

@@ -5,6 +5,7 @@ mod as_it_is;
 mod attached;
 mod homes;
 mod lives;
+mod never_made;
 mod persisting;
 mod world;
 

@@ -91,7 +91,8 @@ impl Claims {
         claims.all = all;
         for (stream, home) in homes {
             work::note();
-            if !claims.claims(*stream) {
+            // A place that was kept for a stream that was never made has no records.
+            if home.made && !claims.claims(*stream) {
                 let orphan = claims.orphans.entry(home.name.clone());
                 orphan.or_insert(*stream);
             }

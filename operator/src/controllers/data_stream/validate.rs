@@ -47,6 +47,8 @@ pub struct HomeView {
     pub name: StreamName,
     /// Its account and region.
     pub scope: Scope,
+    /// Its home has it, or had it: before that there are no records that could be retained.
+    pub made: bool,
 }
 
 /// A stream that can be built.

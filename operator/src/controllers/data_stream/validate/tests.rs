@@ -51,6 +51,7 @@ impl World {
                 account: "000000000001".parse().expect("an account"),
                 region: self.region.clone(),
             },
+            made: true,
         };
         self.homes.insert(ORPHAN.parse().expect("an id"), home);
         self
