@@ -37,6 +37,27 @@ fn write_map(rig: &Rig, text: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_stream_whose_place_is_lost_waits_for_its_home_and_gets_no_empty_one() {
+    let rig = two_pools().await;
+    rig.mock.remove(MAPS, TEAM, "millstream-placement-default");
+    let mut rig = rig.succeed().await;
+    let lost = rig.wait_reason("a", "PlacementLost").await;
+    let uid = id_of(&lost);
+    // the other pod of the pool is there, and has room
+    let home = rig.shards.home_of(uid);
+    let other = if home.ends_with("-0") { "1" } else { "0" };
+    let mut servers = vec![rig.attach(&format!("{SET_NAME}-{other}")).await];
+    // once streams are placed, one that is new waits for its pod
+    rig.apply("c", json!({"pool": "default"}));
+    rig.wait_reason("c", "PoolStarting").await;
+    rig.wait_reason("a", "PlacementLost").await;
+    assert_eq!(rig.shards.home_of(uid), home);
+    servers.push(rig.attach(&home).await);
+    assert_eq!(id_of(&rig.wait_reason("a", "Active").await), uid);
+    drop(servers);
+}
+
+#[tokio::test]
 async fn a_namespace_that_may_not_be_read_is_left_out_until_it_may() {
     let rig = two_pools().await;
     rig.mock.forbid(TEAM, true);

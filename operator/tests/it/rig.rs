@@ -79,6 +79,15 @@ impl Shards {
         self.specs.lock().get(&uid).cloned()
     }
 
+    /// The one pod that holds the stream.
+    pub(crate) fn home_of(&self, uid: StreamUid) -> String {
+        let rows = self.rows.lock();
+        let mut holders = rows.iter().filter(|(_, rows)| rows.contains_key(&uid));
+        let home = holders.next().expect("somebody has it").0.clone();
+        assert_eq!(holders.next(), None, "two have it");
+        home
+    }
+
     /// Does what a home server does, at once.
     fn obey(&self, pod: &str, group: &GroupId, streams: &[HomedStream]) -> Vec<ObservedStream> {
         let mut rows = self.rows.lock();

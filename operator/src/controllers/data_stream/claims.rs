@@ -148,13 +148,19 @@ impl Claims {
     }
 }
 
+/// Whether the object's stream was ever made, as its status says: its home may be away, or forgotten.
+#[must_use]
+pub fn was_made(object: &DataStreamResource) -> bool {
+    let status = object.status.as_ref();
+    let word = status.and_then(|status| status.stream_status.as_deref());
+    word.is_some_and(|word| word != "CREATING")
+}
+
 /// The shards of the object's stream, if it was ever made: a new leader has not heard from its home.
 #[must_use]
 pub fn shards_made(object: &DataStreamResource) -> Option<u32> {
-    let status = object.status.as_ref()?;
-    let word = status.stream_status.as_deref()?;
-    let count = status.shard_count.filter(|_| word != "CREATING")?;
-    u32::try_from(count).ok()
+    let count = object.status.as_ref()?.shard_count?;
+    u32::try_from(count).ok().filter(|_| was_made(object))
 }
 
 /// Counts the claims that are looked at, for the test that says how the work grows.

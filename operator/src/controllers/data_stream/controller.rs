@@ -247,8 +247,10 @@ impl DataStreams {
         let facts = self.context.station.stream(uid);
         // Refused from the beginning: the plan does not even ask for its end.
         let refusal = verdict.outcome.as_ref().err();
-        let is_placement_known =
-            refusal.is_none_or(|refusal| refusal.reason != Reason::PlacementUnreadable);
+        let unknown = [Reason::PlacementUnreadable, Reason::PlacementLost];
+        // With DELETING its home was heard of, and had it removed.
+        let is_placement_known = status_word(object) == Some(seen::DELETING)
+            || refusal.is_none_or(|refusal| !unknown.contains(&refusal.reason));
         let was_never_placed = !plan.streams.contains_key(&uid)
             && facts.home.is_none()
             && self.context.station.is_settled()
@@ -268,6 +270,10 @@ impl DataStreams {
             (None, true) => format!("the records of stream {uid} are being removed"),
             (None, false) => "waiting for the operator's next plan".to_owned(),
         };
+        if is_placement_known {
+            // A leader that comes later takes a home that is gone for removed, and not for lost.
+            seen.stream_status = Some(seen::DELETING.to_owned());
+        }
         seen.phase = Phase::Progressing(Reason::Deleting, text);
         self.write_status(object, &seen).await
     }
@@ -365,6 +371,10 @@ impl DataStreams {
         let namespace = object.namespace().unwrap_or_default();
         Api::namespaced(self.context.client.clone(), &namespace)
     }
+}
+
+fn status_word(object: &DataStreamResource) -> Option<&str> {
+    object.status.as_ref()?.stream_status.as_deref()
 }
 
 fn full_name(object: &DataStreamResource) -> String {

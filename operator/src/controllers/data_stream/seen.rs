@@ -16,7 +16,7 @@ use crate::plan::Verdict;
 const CREATING: &str = "CREATING";
 const ACTIVE: &str = "ACTIVE";
 const UPDATING: &str = "UPDATING";
-const DELETING: &str = "DELETING";
+pub(super) const DELETING: &str = "DELETING";
 /// Most gateways that a message names.
 const NAMED_MAX: usize = 3;
 

@@ -67,6 +67,8 @@ pub enum Reason {
     RecordsLost,
     /// The placement of its pool cannot be used.
     PlacementUnreadable,
+    /// It was made, and nobody knows where its records are.
+    PlacementLost,
 }
 
 impl Reason {
@@ -96,6 +98,7 @@ impl Reason {
             Self::Refused => "Refused",
             Self::RecordsLost => "RecordsLost",
             Self::PlacementUnreadable => "PlacementUnreadable",
+            Self::PlacementLost => "PlacementLost",
         }
     }
 }
@@ -240,7 +243,7 @@ pub fn is_unheard(old: &DataStreamStatus, seen: &Seen, generation: i64) -> bool 
         Phase::Progressing(
             Reason::Placing | Reason::PoolStarting | Reason::GatewaysCatchingUp,
             _
-        )
+        ) | Phase::Stalled(Reason::PlacementLost, _)
     );
     was_ready && waits && seen.groups_away.is_empty()
 }

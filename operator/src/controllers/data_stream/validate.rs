@@ -9,7 +9,7 @@ use millstream_crds::data_stream::{DataStreamResource, DeletionPolicy, StreamMod
 use millstream_crds::{DataStream, DataStreamSpec, annotations};
 use millstream_types::{Region, Scope, ShardMetrics, StreamName, StreamUid};
 
-use super::claims::{Claim, Claims, shards_made};
+use super::claims::{Claim, Claims, shards_made, was_made};
 use super::status::Reason;
 use crate::accounts::Account;
 use crate::config::PoolClass;
@@ -269,6 +269,20 @@ fn check_orphans(
         );
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
+    let starts_empty = object
+        .metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|all| annotations::is_on(all, annotations::START_EMPTY));
+    if was_made(object) && !starts_empty {
+        let message = format!(
+            "the stream {uid} was made, and no placement or server says where its records are; \
+             bring its pod or the pool's placement back, or set the annotation {}: \"true\" to \
+             start empty",
+            annotations::START_EMPTY
+        );
+        return Err(Refusal::new(Reason::PlacementLost, message));
+    }
     let seen = object
         .status
         .as_ref()
@@ -279,11 +293,6 @@ fn check_orphans(
         let message = format!("spec.adoptStreamId: no records of a stream {id} are retained here");
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
-    let starts_empty = object
-        .metadata
-        .annotations
-        .as_ref()
-        .is_some_and(|all| annotations::is_on(all, annotations::START_EMPTY));
     match input.claims.orphan(name) {
         Some(orphan) if !starts_empty => Err(Refusal::new(
             Reason::OrphanExists,

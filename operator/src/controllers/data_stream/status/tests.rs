@@ -70,6 +70,8 @@ fn a_stream_that_was_ready_is_unheard_while_nothing_else_is_said_of_it() {
     let placing = waits(Reason::Placing);
     assert!(is_unheard(&ready, &placing, 2));
     assert!(is_unheard(&ready, &waits(Reason::GatewaysCatchingUp), 2));
+    let lost = Phase::Stalled(Reason::PlacementLost, "nobody knows".to_owned());
+    assert!(is_unheard(&ready, &seen(lost), 2));
     // what changed since, or was said by a server, is news
     assert!(!is_unheard(&ready, &placing, 3));
     assert!(!is_unheard(&ready, &waits(Reason::Updating), 2));

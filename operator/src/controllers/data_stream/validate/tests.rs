@@ -188,11 +188,32 @@ fn a_new_leader_knows_the_shards_from_the_status() {
             });
         })
     };
-    assert_eq!(
-        World::new().reason(&four("ACTIVE")),
-        Some(Reason::NotServed)
-    );
-    assert_eq!(World::new().reason(&four("CREATING")), None);
+    let mut world = World::new().with_orphan("a");
+    let home = world.homes.pop_first().expect("there").1;
+    world.homes.insert(UID_DIGITS.parse().expect("an id"), home);
+    assert_eq!(world.reason(&four("ACTIVE")), Some(Reason::NotServed));
+    assert_eq!(world.reason(&four("CREATING")), None);
+}
+
+#[test]
+fn a_stream_that_was_made_is_not_placed_anew_when_its_place_is_lost() {
+    let made = |change: fn(&mut DataStreamResource)| {
+        object("a", |o| {
+            o.status = Some(DataStreamStatus {
+                stream_status: Some("ACTIVE".to_owned()),
+                ..DataStreamStatus::default()
+            });
+            change(o);
+        })
+    };
+    let lost = World::new().judge(&made(|_| {})).expect_err("refused");
+    assert_eq!(lost.reason, Reason::PlacementLost);
+    assert!(lost.message.contains(UID_DIGITS), "{}", lost.message);
+    let by_word = made(|o| {
+        let on = (annotations::START_EMPTY.to_owned(), "true".to_owned());
+        o.metadata.annotations = Some(BTreeMap::from([on]));
+    });
+    assert_eq!(World::new().reason(&by_word), None);
 }
 
 #[test]
