@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `reconcile_seconds` | histogram | `kind` | one reconcile, from start to end |
 //! | `reconcile_errors_total` | counter | `kind`, `reason` | reconciles that failed and are repeated |
-//! | `queue` | gauge | `kind` | reconciles under way |
+//! | `queue` | gauge | `kind` | reconciles under way, and those that wait for their turn |
 //! | `api_requests_total` | counter | `method`, `code` | calls to the API server; code 0: no answer |
 //! | `pool_restarts_total` | counter | | pods deleted so that they come back with a new template |
 //! | `access_keys` | gauge | | keys that gateways were sent |
@@ -72,7 +72,7 @@ pub struct Metrics {
     pub reconciles: Family<KindLabel, Histogram, fn() -> Histogram>,
     /// Reconciles that failed.
     pub errors: Family<ErrorLabels, Counter>,
-    /// Reconciles under way.
+    /// Reconciles under way or waiting.
     pub queue: Family<KindLabel, Gauge>,
     /// Calls to the API server.
     pub calls: Family<CallLabels, Counter>,
@@ -127,7 +127,11 @@ impl Metrics {
             self.reconciles.clone(),
         );
         all.register("reconcile_errors", "Failed reconciles", self.errors.clone());
-        all.register("queue", "Reconciles under way", self.queue.clone());
+        all.register(
+            "queue",
+            "Reconciles under way or waiting",
+            self.queue.clone(),
+        );
         all.register(
             "api_requests",
             "Calls to the API server",

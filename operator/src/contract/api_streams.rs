@@ -36,7 +36,7 @@ impl ApiStreams {
         }
     }
 
-    /// Makes the object of a stream.
+    /// Makes the object of a stream, and returns it as it is there.
     ///
     /// # Errors
     /// When there is one of that name, the specification is refused, or the API server is away.
@@ -44,7 +44,7 @@ impl ApiStreams {
         &self,
         scope: &Scope,
         object: DataStreamResource,
-    ) -> Result<(), CreateStreamError> {
+    ) -> Result<DataStreamResource, CreateStreamError> {
         let name = stream_name(&object).to_owned();
         let found = self
             .find(&name)
@@ -65,7 +65,7 @@ impl ApiStreams {
         match applied {
             Ok(applied) => {
                 tracing::info!(stream = %name, object = applied.name_any(), "created for a client");
-                Ok(())
+                Ok(applied)
             },
             Err(error) => Err(create_failed(&error)),
         }

@@ -2,6 +2,7 @@
 //! looked at, and what SDK clients want becomes objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -21,6 +22,9 @@ use crate::context::Context;
 use crate::controllers::data_stream::validate::Refusal;
 use crate::steer;
 
+/// An object that was made and is not seen after this time was removed meanwhile.
+const UNSEEN_FOR_MAX: Duration = Duration::from_secs(60);
+
 /// What this replica answers with: a standby until it leads.
 #[derive(Clone)]
 pub struct Operator(Arc<Inner>);
@@ -31,8 +35,19 @@ struct Inner {
     namespace: String,
     keys: KeyKeeper,
     leading: RwLock<Option<Arc<Context>>>,
-    creating: tokio::sync::Mutex<()>,
+    /// One CreateStream at a time. What was created and is not seen yet: the next is judged with it.
+    creating: tokio::sync::Mutex<Vec<Made>>,
 }
+
+/// An object that was made for a client.
+struct Made {
+    object: Arc<DataStreamResource>,
+    /// When, on the monotonic clock.
+    at: Duration,
+}
+
+/// Most objects that are waited for to be seen.
+const UNSEEN_MAX: usize = 256;
 
 impl Operator {
     /// A standby.
@@ -49,7 +64,7 @@ impl Operator {
             namespace,
             keys,
             leading: RwLock::new(None),
-            creating: tokio::sync::Mutex::new(()),
+            creating: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -98,16 +113,24 @@ impl Operator {
         let name = spec.name.clone();
         let object = api_streams::object(spec)?;
         // One at a time: of two at once, the second finds the first one's object.
-        let turn = self.0.creating.lock().await;
-        let created = match considered(&context, &namespace, &object) {
+        let mut unseen = self.0.creating.lock().await;
+        unseen.retain(|made| !is_seen(&context, made));
+        if unseen.len() >= UNSEEN_MAX {
+            let text = "Rate exceeded.".to_owned();
+            return Err(CreateStreamError::Throttled(text));
+        }
+        match considered(&context, &namespace, &object, &unseen) {
             Ok(()) => {
                 let streams = ApiStreams::new(self.0.client.clone(), &namespace);
-                streams.create(scope, object).await
+                let created = streams.create(scope, object).await?;
+                unseen.push(Made {
+                    object: Arc::new(created),
+                    at: context.clock.monotonic(),
+                });
+                Ok(())
             },
             Err(refusal) => Err(api_streams::refused(&refusal, name.as_str(), scope)),
-        };
-        drop(turn);
-        created
+        }
     }
 
     async fn delete(&self, scope: &Scope, name: &StreamName) -> Result<(), DeleteStreamError> {
@@ -121,12 +144,23 @@ impl Operator {
     }
 }
 
+/// Whether the watch has shown the object since it was made; or was so late that it was made and
+/// removed unseen.
+fn is_seen(context: &Context, made: &Made) -> bool {
+    let metadata = &made.object.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let age = context.clock.monotonic().saturating_sub(made.at);
+    context.streams.get(namespace, name).is_some() || age > UNSEEN_FOR_MAX
+}
+
 /// Whether the object could be built: a client is told at once what a manifest's author reads in
 /// the conditions.
 fn considered(
     context: &Context,
     namespace: &str,
     object: &DataStreamResource,
+    unseen: &[Made],
 ) -> Result<(), Refusal> {
     let mut young = object.clone();
     let now = i64::try_from(context.clock.now().seconds()).unwrap_or(i64::MAX);
@@ -134,7 +168,14 @@ fn considered(
     young.metadata.creation_timestamp = Timestamp::from_second(now).ok().map(Time);
     // It gets its own from the API server; this one is nobody's.
     young.metadata.uid = Some("0".repeat(32));
-    steer::snapshot(context).consider(&young).map(drop)
+    let mut snapshot = steer::snapshot(context);
+    for made in unseen {
+        let uid = &made.object.metadata.uid;
+        if snapshot.objects.iter().all(|seen| seen.metadata.uid != *uid) {
+            snapshot.objects.push(Arc::clone(&made.object));
+        }
+    }
+    snapshot.consider(&young).map(drop)
 }
 
 impl Contract for Operator {

@@ -138,6 +138,24 @@ async fn what_a_manifest_made_is_not_the_clients_to_delete() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_just_made_takes_its_room_before_it_is_seen() {
+    let rig = Rig::new().await;
+    // the watches hang: what is made is not seen
+    rig.mock.hold_events();
+    let create = |text: &str, shards: u64| {
+        let mut spec = StreamSpec::new(name(text));
+        spec.shard_count = Some(shards);
+        let operator = rig.operator.clone();
+        async move { operator.create_stream(&scope(), spec).await }
+    };
+    // four pods of ten shards each
+    assert_eq!(create("first", 30).await, Ok(()));
+    let second = create("second", 20).await;
+    assert!(matches!(second, Err(CreateStreamError::LimitExceeded(_))), "{second:?}");
+    assert_eq!(create("third", 10).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_field_of_another_manager_is_a_conflict_that_names_it() {
     let rig = Rig::new().await;
     let wanted = name("Orders_EU");

@@ -67,7 +67,6 @@ const KIND: KindLabel = KindLabel { kind: "DataStream" };
 /// Reconciles until the process ends. `slots` bounds the reconciles of all namespaces together.
 pub async fn run(context: Arc<Context>, api: Api<DataStreamResource>, slots: Arc<Semaphore>) {
     let rounds = context.planned.listen().into_stream(ROUND_PAUSE);
-    let concurrency = context.config.concurrency;
     let began = context.clock.monotonic();
     let state = Arc::new(DataStreams {
         context,
@@ -77,7 +76,8 @@ pub async fn run(context: Arc<Context>, api: Api<DataStreamResource>, slots: Arc
         written: Mutex::default(),
     });
     Controller::new(api, watcher::Config::default())
-        .with_config(Config::default().concurrency(concurrency))
+        // The slots are what bounds them, over all namespaces: here they wait, and are counted.
+        .with_config(Config::default().concurrency(0))
         .reconcile_all_on(rounds)
         .run(reconcile, retry, state)
         .for_each(async |outcome| {
@@ -92,10 +92,10 @@ async fn reconcile(
     object: Arc<DataStreamResource>,
     state: Arc<DataStreams>,
 ) -> Result<Action, ReconcileError> {
-    // It is closed never: the process ends before.
-    let slot = Arc::clone(&state.slots).acquire_owned().await;
     let metrics = &state.context.metrics;
     metrics.queue.get_or_create(&KIND).inc();
+    // It is closed never: the process ends before.
+    let slot = Arc::clone(&state.slots).acquire_owned().await;
     let begun = state.context.clock.monotonic();
     let outcome = state.step(&object).await;
     let took = state.context.clock.monotonic().saturating_sub(begun);

@@ -143,19 +143,20 @@ pub struct Seen {
 #[must_use]
 pub fn next(old: &DataStreamStatus, seen: &Seen, generation: i64, now: &str) -> DataStreamStatus {
     let keep = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+    let observed = match seen.phase {
+        // A paused object was not looked at: what its spec says now is not observed.
+        Phase::Paused => old.observed_generation,
+        _ => Some(generation),
+    };
     DataStreamStatus {
-        observed_generation: match seen.phase {
-            // A paused object was not looked at: what its spec says now is not observed.
-            Phase::Paused => old.observed_generation,
-            _ => Some(generation),
-        },
+        observed_generation: observed,
         stream_name: Some(seen.stream_name.clone()),
         stream_id: keep(&seen.stream_id, &old.stream_id),
         stream_arn: keep(&seen.stream_arn, &old.stream_arn),
         stream_status: keep(&seen.stream_status, &old.stream_status),
         shard_count: seen.shard_count.or(old.shard_count),
         selector: keep(&seen.selector, &old.selector),
-        conditions: conditions(&old.conditions, seen, generation, now),
+        conditions: conditions(&old.conditions, seen, observed, now),
     }
 }
 
@@ -167,7 +168,7 @@ struct Verdict {
     message: String,
 }
 
-fn conditions(old: &[Condition], seen: &Seen, generation: i64, now: &str) -> Vec<Condition> {
+fn conditions(old: &[Condition], seen: &Seen, observed: Option<i64>, now: &str) -> Vec<Condition> {
     let mut all: Vec<Condition> = verdicts(seen)
         .into_iter()
         .map(|verdict| {
@@ -180,7 +181,7 @@ fn conditions(old: &[Condition], seen: &Seen, generation: i64, now: &str) -> Vec
             Condition {
                 kind: verdict.kind.to_owned(),
                 status: status.to_owned(),
-                observed_generation: Some(generation),
+                observed_generation: observed,
                 last_transition_time: since,
                 reason: verdict.reason.as_str().to_owned(),
                 message: verdict.message,

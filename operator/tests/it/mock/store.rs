@@ -139,6 +139,7 @@ struct State {
     watchers: Vec<Watcher>,
     faults: Vec<Fault>,
     forbidden: Vec<String>,
+    holds_events: bool,
     calls: Vec<(String, String)>,
     oldest: u64,
     tokens: BTreeMap<String, Value>,
@@ -171,6 +172,11 @@ impl Mock {
     /// The answer to a TokenReview of this token.
     pub(crate) fn know_token(&self, token: &str, status: Value) {
         self.0.lock().tokens.insert(token.to_owned(), status);
+    }
+
+    /// Watches see nothing any more, as when one hangs.
+    pub(crate) fn hold_events(&self) {
+        self.0.lock().holds_events = true;
     }
 
     /// Ends every watch, as a restart of the API server does.
@@ -484,6 +490,9 @@ impl State {
         let event = json!({"type": kind, "object": object});
         self.history
             .push_back((self.version, key.clone(), event.clone()));
+        if self.holds_events {
+            return;
+        }
         self.watchers.retain(|watcher| {
             !watcher.target.holds(key, object) || watcher.events.try_send(event.clone()).is_ok()
         });

@@ -63,6 +63,17 @@ fn each_phase_holds_the_conditions_that_kstatus_expects() {
 }
 
 #[test]
+fn what_a_paused_object_says_now_is_not_observed() {
+    let empty = DataStreamStatus::default();
+    let before = next(&empty, &seen(Phase::Active), 2, "t1");
+    let paused = next(&before, &seen(Phase::Paused), 3, "t2");
+    assert_eq!(paused.observed_generation, Some(2));
+    for condition in &paused.conditions {
+        assert_eq!(condition.observed_generation, Some(2), "{}", condition.kind);
+    }
+}
+
+#[test]
 fn a_stream_that_was_ready_is_unheard_while_nothing_else_is_said_of_it() {
     let empty = DataStreamStatus::default();
     let ready = next(&empty, &seen(Phase::Active), 2, "t1");
