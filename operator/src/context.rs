@@ -71,6 +71,13 @@ impl Context {
         Arc::clone(&self.plan.lock())
     }
 
+    /// Whether the namespace is being deleted.
+    #[must_use]
+    pub fn is_ending(&self, namespace: &str) -> bool {
+        let found = self.namespaces.get_cluster_wide(namespace);
+        found.is_some_and(|found| found.metadata.deletion_timestamp.is_some())
+    }
+
     /// What is wanted, once there is a plan: a leader that has just begun has none.
     pub async fn made_plan(&self) -> Arc<Plan> {
         let mut planned = self.planned.listen();

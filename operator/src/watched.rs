@@ -82,6 +82,13 @@ where
         self.stores.iter().flat_map(Store::state).collect()
     }
 
+    /// The object of this name, of a kind that lies in no namespace.
+    #[must_use]
+    pub fn get_cluster_wide(&self, name: &str) -> Option<Arc<K>> {
+        let key = ObjectRef::new(name);
+        self.stores.iter().find_map(|store| store.get(&key))
+    }
+
     /// The object of this name.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {

@@ -102,7 +102,10 @@ impl Keeper {
             return true;
         }
         let sets = self.sets();
-        let named: BTreeSet<PoolKey> = plan.pools.keys().chain(sets.keys()).cloned().collect();
+        let named = plan.pools.keys().chain(sets.keys());
+        // In a namespace that is being deleted nothing can be made, and everything goes by itself.
+        let named = named.filter(|key| !context.is_ending(&key.namespace));
+        let named: BTreeSet<PoolKey> = named.cloned().collect();
         // The gateways are in the operator's own namespace.
         let used = named.iter().filter(|key| {
             sets.contains_key(*key) || plan.pools.get(*key).is_some_and(|pool| pool.shards > 0)

@@ -200,6 +200,39 @@ async fn deleted_records_are_gone_before_the_object_is() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_deleted_is_not_held_up() {
+    let mut rig = Rig::new().await;
+    for name in ["a", "b"] {
+        rig.apply(name, json!({"deletionPolicy": "Delete", "pool": "default"}));
+    }
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    rig.wait_reason("b", "Active").await;
+    // the pods go with everything else: nobody can say that the records are removed
+    drop(servers);
+    rig.delete("a").await;
+    rig.mock.put(
+        "v1/namespaces",
+        json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": TEAM, "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "finalizers": ["kubernetes"]},
+        }),
+    );
+    rig.wait_for("the end of a", || {
+        rig.mock.find(STREAMS, TEAM, "a").is_none().then_some(())
+    })
+    .await;
+    // one that is not being deleted yet is let go while that can still be written
+    rig.wait_for("b let go", || {
+        let object = rig.mock.find(STREAMS, TEAM, "b")?;
+        let finalizers = object["metadata"]["finalizers"].as_array();
+        finalizers.is_none_or(Vec::is_empty).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn retained_records_are_never_passed_over_in_silence() {
     let mut rig = Rig::new().await;
     rig.apply("a", json!({"pool": "default"}));

@@ -148,6 +148,9 @@ fn retry(
 impl DataStreams {
     async fn step(&self, object: &DataStreamResource) -> Result<Action, kube::Error> {
         let has_finalizer = object.finalizers().iter().any(|name| name == FINALIZER);
+        if self.context.is_ending(&object.namespace().unwrap_or_default()) {
+            return self.let_go(object, has_finalizer).await;
+        }
         if object.metadata.deletion_timestamp.is_some() {
             if !has_finalizer {
                 return Ok(Action::await_change());
@@ -160,6 +163,23 @@ impl DataStreams {
             return Ok(Action::await_change());
         }
         self.show(object).await
+    }
+
+    /// Of a namespace that is being deleted: the pods and volumes of its streams go whatever the
+    /// objects say, and so do the rights to write them. Nothing is waited for.
+    async fn let_go(
+        &self,
+        object: &DataStreamResource,
+        has_finalizer: bool,
+    ) -> Result<Action, kube::Error> {
+        if has_finalizer {
+            self.set_finalizers(object, false).await?;
+            tracing::info!(
+                object = full_name(object),
+                "let go with its namespace, which is being deleted"
+            );
+        }
+        Ok(Action::await_change())
     }
 
     /// Brings the status up to date.
