@@ -332,8 +332,7 @@ fn start_loops(
 ) {
     let station = context.station.clone();
     tasks.spawn(async move { station.write(writes).await });
-    let token_key = keys.keyring().token_key();
-    tasks.spawn(Steer::new(Arc::clone(context), token_key).run());
+    tasks.spawn(Steer::new(Arc::clone(context), keys.clone()).run());
     tasks.spawn(Seats::new(Arc::clone(context)).run());
     tasks.spawn(Keeper::new(Arc::clone(context)).run());
     let namespaces = context.reach.namespaces();

@@ -13,6 +13,7 @@ use millstream_types::StreamUid;
 use crate::accounts::{self, Account, NamespaceView};
 use crate::context::Context;
 use crate::contract::access_keys;
+use crate::contract::keys::KeyKeeper;
 use crate::controllers::data_stream::validate::HomeView;
 use crate::names::{LABEL_POOL, PoolKey};
 use crate::plan::{Plan, Snapshot};
@@ -26,7 +27,7 @@ const ROUND_MAX: Duration = Duration::from_secs(30);
 /// Makes plans until the process ends.
 pub struct Steer {
     context: Arc<Context>,
-    token_key: millstream_control::Secret,
+    keys: KeyKeeper,
     told_streams: Option<Vec<WantedStream>>,
     told_access: Option<Access>,
     refused_keys: BTreeMap<(String, String), String>,
@@ -35,10 +36,10 @@ pub struct Steer {
 impl Steer {
     /// Steers nothing yet.
     #[must_use]
-    pub const fn new(context: Arc<Context>, token_key: millstream_control::Secret) -> Self {
+    pub const fn new(context: Arc<Context>, keys: KeyKeeper) -> Self {
         Self {
             context,
-            token_key,
+            keys,
             told_streams: None,
             told_access: None,
             refused_keys: BTreeMap::new(),
@@ -73,7 +74,7 @@ impl Steer {
         self.context.planned.beat();
     }
 
-    /// Sends the access keys to the gateways, if they changed.
+    /// Sends the access keys and the key of tokens to the gateways, if they changed.
     async fn tell_access(&mut self, accounts: &BTreeMap<String, Account>) {
         let secrets = self.context.secrets.all();
         let borrowed: Vec<&Secret> = secrets.iter().map(|secret| &**secret).collect();
@@ -86,7 +87,7 @@ impl Steer {
         let access = Access {
             access_keys: keys,
             accounts: accounts.iter().filter_map(own).collect(),
-            token_key: Some(self.token_key.clone()),
+            token_key: Some(self.keys.keyring().token_key()),
         };
         if self.told_access.as_ref() != Some(&access) {
             self.context.station.handle(Input::Access(access.clone()));

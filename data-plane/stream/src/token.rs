@@ -3,6 +3,9 @@
 //! A token is base64 of: version, 24 random bytes, XChaCha20-Poly1305 of the content. The purpose,
 //! the account and the region are authenticated with it, so that a token opens only for the
 //! operation and the scope that it was made for. The content starts with the time of issue.
+//!
+//! The key can be replaced while tokens are out: those of the key before still open, and last five
+//! minutes at most.
 
 use std::sync::Arc;
 
@@ -10,13 +13,16 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use millstream_clock::Entropy;
 use millstream_types::{Millis, Scope, caps};
+use parking_lot::RwLock;
 
+use crate::streams::Streams;
 use crate::wire::{Reader, Writer};
 
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
 
-/// The key of all tokens of one data directory. It is never shown.
+/// The key of all tokens of one data directory, or of all gateways. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct TokenKey([u8; Self::BYTES]);
 
 impl TokenKey {
@@ -48,15 +54,55 @@ pub(crate) enum OpenError {
 }
 
 pub(crate) struct Sealer {
-    cipher: XChaCha20Poly1305,
+    keys: RwLock<Keys>,
     entropy: Arc<dyn Entropy>,
+}
+
+struct Keys {
+    key: TokenKey,
+    /// Seals and opens.
+    cipher: XChaCha20Poly1305,
+    /// That of the key before: only opens.
+    former: Option<XChaCha20Poly1305>,
+}
+
+impl Keys {
+    fn open(&self, nonce: &XNonce, sealed: &[u8], aad: &[u8]) -> Option<Vec<u8>> {
+        let former = self.former.as_ref();
+        let mut ciphers = std::iter::once(&self.cipher).chain(former);
+        ciphers.find_map(|cipher| {
+            let payload = Payload { msg: sealed, aad };
+            cipher.decrypt(nonce, payload).ok()
+        })
+    }
+}
+
+impl<S> Streams<S> {
+    /// Seals tokens with `key` from now on. Tokens of the key before are still opened.
+    pub fn use_token_key(&self, key: &TokenKey) {
+        self.inner.sealer.use_key(key);
+    }
 }
 
 impl Sealer {
     pub(crate) fn new(key: &TokenKey, entropy: Arc<dyn Entropy>) -> Self {
-        Self {
+        let keys = Keys {
+            key: key.clone(),
             cipher: XChaCha20Poly1305::new((&key.0).into()),
+            former: None,
+        };
+        Self {
+            keys: RwLock::new(keys),
             entropy,
+        }
+    }
+
+    fn use_key(&self, key: &TokenKey) {
+        let mut keys = self.keys.write();
+        if keys.key != *key {
+            let cipher = XChaCha20Poly1305::new((&key.0).into());
+            keys.former = Some(std::mem::replace(&mut keys.cipher, cipher));
+            keys.key = key.clone();
         }
     }
 
@@ -75,10 +121,12 @@ impl Sealer {
             msg: &content.finish(),
             aad: &aad,
         };
-        let sealed = self
+        let keys = self.keys.read();
+        let sealed = keys
             .cipher
             .encrypt(&XNonce::from(nonce), payload)
             .expect("a token is far below the cipher's limit of 256 GiB");
+        drop(keys);
         let mut token = Vec::with_capacity(1 + NONCE_BYTES + sealed.len());
         token.push(VERSION);
         token.extend_from_slice(&nonce);
@@ -109,14 +157,8 @@ impl Sealer {
             .split_first_chunk::<NONCE_BYTES>()
             .ok_or(OpenError::Invalid)?;
         let aad = associated(purpose, scope);
-        let payload = Payload {
-            msg: sealed,
-            aad: &aad,
-        };
-        let content = self
-            .cipher
-            .decrypt(&XNonce::from(*nonce), payload)
-            .map_err(|_| OpenError::Invalid)?;
+        let content = self.keys.read().open(&XNonce::from(*nonce), sealed, &aad);
+        let content = content.ok_or(OpenError::Invalid)?;
         let issued = Reader::new(&content)
             .u64()
             .map_err(|_| OpenError::Invalid)?;
@@ -209,6 +251,30 @@ mod tests {
             &scope("000000000000", "us-east-2")
         ));
         assert!(refused(&sealer(2), Purpose::ShardIterator, &home));
+    }
+
+    #[test]
+    fn a_token_of_the_key_before_still_opens_and_one_before_that_does_not() {
+        let (sealer, home) = (sealer(1), scope("000000000000", "us-east-1"));
+        let opens = |text: &str| {
+            let opened = sealer.open(Purpose::ShardIterator, &home, text, NOW);
+            opened.is_ok()
+        };
+        let first = sealed(&sealer, &home);
+        sealer.use_key(&TokenKey::new([2; 32]));
+        let second = sealed(&sealer, &home);
+        assert!(opens(&first) && opens(&second));
+        // the same key again changes nothing
+        sealer.use_key(&TokenKey::new([2; 32]));
+        assert!(opens(&first));
+        let newer = Sealer::new(&TokenKey::new([2; 32]), Arc::new(SeededEntropy::new(2)));
+        assert!(
+            newer
+                .open(Purpose::ShardIterator, &home, &second, NOW)
+                .is_ok()
+        );
+        sealer.use_key(&TokenKey::new([3; 32]));
+        assert!(!opens(&first) && opens(&second));
     }
 
     #[test]

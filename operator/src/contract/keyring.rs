@@ -22,6 +22,9 @@ pub const ROTATE_AFTER: Duration = Duration::from_secs(AUTHORITY_LIFE.as_secs() 
 /// Annotation of the Secret: replace the authority now.
 pub const ANNOTATION_ROTATE: &str = "millstream.dev/rotate-ca";
 
+/// Annotation of the Secret: seal page tokens with a new key from now on.
+pub const ANNOTATION_ROTATE_TOKEN_KEY: &str = "millstream.dev/rotate-token-key";
+
 const CERTIFICATE: &str = "ca.crt";
 const KEY: &str = "ca.key";
 const MADE: &str = "ca.made";
@@ -72,12 +75,11 @@ impl Keyring {
     /// # Errors
     /// When the machine gives no key.
     pub fn generate(now: Millis, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
-        let token_key = format!("{:032x}{:032x}", entropy.u128(), entropy.u128());
         Ok(Self {
             current: dated(now, entropy)?,
             next: None,
             former: None,
-            token_key: Secret::new(token_key),
+            token_key: new_token_key(entropy),
         })
     }
 
@@ -186,6 +188,12 @@ impl Keyring {
         Ok(false)
     }
 
+    /// Seals page tokens with another key from now on. Gateways go on opening those of the key
+    /// before, which last five minutes.
+    pub fn replace_token_key(&mut self, entropy: &dyn Entropy) {
+        self.token_key = new_token_key(entropy);
+    }
+
     /// Whether an authority is on its way in or out.
     #[must_use]
     pub const fn is_rotating(&self) -> bool {
@@ -219,6 +227,11 @@ impl Keyring {
     }
 }
 
+fn new_token_key(entropy: &dyn Entropy) -> Secret {
+    let key = format!("{:032x}{:032x}", entropy.u128(), entropy.u128());
+    Secret::new(key)
+}
+
 fn dated(now: Millis, entropy: &dyn Entropy) -> Result<Dated, KeyringError> {
     let authority = Authority::generate(now, entropy)?;
     Ok(Dated {
@@ -250,7 +263,11 @@ mod tests {
         assert!(keyring.turn(NOW, true, &entropy).expect("made"));
         let read = Keyring::read(&keyring.write()).expect("read");
         assert_eq!(read.write(), keyring.write());
+        let first = keyring.token_key();
+        assert_eq!(first.reveal().len(), 64);
+        keyring.replace_token_key(&entropy);
         assert_eq!(keyring.token_key().reveal().len(), 64);
+        assert_ne!(keyring.token_key(), first);
         let mut damaged = keyring.write();
         damaged.remove(NEXT_KEY);
         let error = Keyring::read(&damaged).expect_err("refused").to_string();

@@ -15,7 +15,7 @@ use millstream_control::{Identity, Role};
 use millstream_link::tls::Keys;
 use parking_lot::Mutex;
 
-use super::keyring::{ANNOTATION_ROTATE, Keyring, KeyringError};
+use super::keyring::{ANNOTATION_ROTATE, ANNOTATION_ROTATE_TOKEN_KEY, Keyring, KeyringError};
 use crate::apply::{apply, code, patiently};
 use crate::config::OperatorConfig;
 use crate::failure::Failure;
@@ -140,34 +140,43 @@ impl KeyKeeper {
         }
     }
 
-    async fn look(&self, leads: bool) -> Result<(), Failure> {
+    /// Looks at the Secret once: takes over what it says, and turns it if this replica `leads`.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or cannot be written; what was there before is used on.
+    pub async fn look(&self, leads: bool) -> Result<(), Failure> {
         let name = &self.0.config.contract.ca_secret;
         let found = self.0.secrets.get(name).await;
         let mut found = found.map_err(|error| Failure::api(self.object(), &error))?;
         let mut keyring = read(&found, &self.object())?;
         let annotations = found.metadata.annotations.clone().unwrap_or_default();
-        let is_asked = annotations
-            .get(ANNOTATION_ROTATE)
-            .is_some_and(|value| value == "true");
+        let is_asked = |name| annotations.get(name).is_some_and(|value| value == "true");
         let now = self.0.clock.now();
         let kept = |error: KeyringError| Failure::Kept {
             object: self.object(),
             problem: error.to_string(),
         };
-        if leads
-            && keyring
-                .turn(now, is_asked, &*self.0.entropy)
-                .map_err(kept)?
-        {
+        let mut has_changed = false;
+        if leads {
+            let entropy = &*self.0.entropy;
+            let turned = keyring.turn(now, is_asked(ANNOTATION_ROTATE), entropy);
+            has_changed = turned.map_err(kept)?;
+            if is_asked(ANNOTATION_ROTATE_TOKEN_KEY) {
+                keyring.replace_token_key(entropy);
+                has_changed = true;
+            }
+        }
+        if has_changed {
             found.data = Some(keyring.write());
             if let Some(all) = &mut found.metadata.annotations {
                 all.remove(ANNOTATION_ROTATE);
+                all.remove(ANNOTATION_ROTATE_TOKEN_KEY);
             }
             // The version that was read: a second leader's write would be refused.
             let options = PostParams::default();
             let replaced = self.0.secrets.replace(name, &options, &found).await;
             replaced.map_err(|error| Failure::api(self.object(), &error))?;
-            tracing::info!("the certificate authority has taken a step of its rotation");
+            tracing::info!("the keyring has taken a step of a rotation");
         }
         *self.0.keyring.lock() = keyring;
         Ok(())

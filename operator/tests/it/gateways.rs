@@ -99,3 +99,48 @@ async fn keys_go_to_gateways_and_change_without_a_restart() {
     assert_eq!(state.access.token_key.expect("a key").reveal().len(), 64);
     drop(servers);
 }
+
+#[tokio::test]
+async fn another_key_of_tokens_reaches_the_gateways_without_a_restart() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    let gateway = rig.attach_gateway("millstream-gateway-x").await;
+    let key = || -> Option<String> {
+        let state = gateway.told.borrow().clone()?;
+        let DesiredState::Gateway(state) = &*state else {
+            return None;
+        };
+        Some(state.access.token_key.as_ref()?.reveal().to_owned())
+    };
+    let first = rig.wait_for("a key", key).await;
+    let ring = &rig.parts.config.contract.ca_secret;
+    let keyring = || {
+        let mut object = rig.mock.find(SECRETS, HOME, ring).expect("there");
+        object["metadata"]["namespace"] = json!(HOME);
+        object
+    };
+    let mut object = keyring();
+    object["metadata"]["annotations"]["millstream.dev/rotate-token-key"] = json!("true");
+    rig.mock.put(SECRETS, object);
+    // what the loop does once a minute, and then beats
+    rig.keys.look(true).await.expect("good");
+    rig.leader.context.changed.beat();
+    let differs = || key().filter(|key| *key != first);
+    let second = rig.wait_for("the next key", differs).await;
+    // a key that somebody writes into the Secret is followed, too
+    let mut object = keyring();
+    assert!(object["metadata"]["annotations"]["millstream.dev/rotate-token-key"].is_null());
+    assert_eq!(
+        object["data"]["token.key"],
+        json!(STANDARD.encode_to_string(&second))
+    );
+    let third = "5a".repeat(32);
+    object["data"]["token.key"] = json!(STANDARD.encode_to_string(&third));
+    rig.mock.put(SECRETS, object);
+    rig.keys.look(true).await.expect("good");
+    rig.leader.context.changed.beat();
+    rig.wait_for("the written key", || (key()? == third).then_some(()))
+        .await;
+    drop(servers);
+}

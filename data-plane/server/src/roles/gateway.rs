@@ -242,6 +242,9 @@ impl Told {
             }
             groups.extend(placed.into_keys());
         }
+        if let Some(key) = token_key(state) {
+            self.streams.use_token_key(&key);
+        }
         let keys = state.access.access_keys.iter().map(access_key);
         self.credentials.replace(keys.collect());
         tracing::info!(version = %state.version, groups = groups.len(),
