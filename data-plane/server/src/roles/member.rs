@@ -45,8 +45,8 @@ pub enum MemberError {
 }
 
 /// A process that has a certificate and is, or tries to be, attached.
-pub(crate) struct Membership {
-    keys: Keys,
+pub struct Membership {
+    connector: Arc<dyn Connector>,
     handle: AttachHandle,
     observed: watch::Sender<ObservedState>,
     stop: watch::Sender<bool>,
@@ -54,13 +54,14 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Gets a certificate, which may take until there is an operator, and attaches.
+    /// Gets a certificate, which may take until there is an operator, and attaches. The keys are
+    /// what connections are made with.
     pub(crate) async fn join(
         member: &Member,
         role: Role,
         data_dir: &Path,
         shared: &Shared,
-    ) -> Result<Self, MemberError> {
+    ) -> Result<(Self, Keys), MemberError> {
         let identity = Identity::new(&member.namespace, role, &member.pod)
             .map_err(|error| MemberError::Identity(error.to_string()))?;
         let operator: Address = member.operator.parse().map_err(
@@ -85,8 +86,6 @@ impl Membership {
         let mut certifier = Certifier::new(certify, Arc::clone(&shared.clock))?;
         let keys = certifier.keys();
         certifier.first().await;
-        let (stop, stopped) = watch::channel(false);
-        let certifying = task::spawn("certificate", certifier.run(stopped.clone()));
         let attach = AttachOptions {
             expected: operators_at(&operator, &member.namespace),
             operator,
@@ -94,26 +93,33 @@ impl Membership {
             connector: connector(&keys),
             entropy: Arc::clone(&shared.entropy),
         };
+        let mut membership = Self::attach(identity, keeper, attach);
+        let certifying = certifier.run(membership.stop.subscribe());
+        let certifying = task::spawn("certificate", certifying);
+        membership.tasks.push(certifying);
+        Ok((membership, keys))
+    }
+
+    /// Attaches, by whatever connections `options` opens: all others are opened that way, too.
+    #[must_use]
+    pub fn attach(identity: Identity, keeper: Keeper, options: AttachOptions) -> Self {
+        let connector = Arc::clone(&options.connector);
         let (observed, reports) = watch::channel(ObservedState::starting(identity));
-        let (service, handle) = AttachService::new(attach, keeper, reports);
-        let attaching = task::spawn("attach", service.run(stopped));
-        Ok(Self {
-            keys,
+        let (service, handle) = AttachService::new(options, keeper, reports);
+        let stop = watch::Sender::new(false);
+        let attaching = task::spawn("attach", service.run(stop.subscribe()));
+        Self {
+            connector,
             handle,
             observed,
             stop,
-            tasks: vec![certifying, attaching],
-        })
-    }
-
-    /// What connections are made with.
-    pub(crate) const fn keys(&self) -> &Keys {
-        &self.keys
+            tasks: vec![attaching],
+        }
     }
 
     /// Opens connections to other processes.
     pub(crate) fn connector(&self) -> Arc<dyn Connector> {
-        connector(&self.keys)
+        Arc::clone(&self.connector)
     }
 
     /// What this process should do; none before the first.
@@ -127,7 +133,7 @@ impl Membership {
     }
 
     /// Reports; the operator hears of it when it is there.
-    pub(crate) fn report(&self, change: impl FnOnce(&mut ObservedState)) {
+    pub fn report(&self, change: impl FnOnce(&mut ObservedState)) {
         self.observed.send_if_modified(|state| {
             let before = state.clone();
             change(state);
@@ -136,7 +142,7 @@ impl Membership {
     }
 
     /// Lets go of the operator.
-    pub(crate) async fn leave(self) {
+    pub async fn leave(self) {
         self.stop.send_replace(true);
         for task in self.tasks {
             if let Err(error) = task.await {

@@ -15,13 +15,13 @@ use millstream_types::{Scope, StreamName};
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The operator's control plane, as seen through a catalogue.
-pub(crate) struct WaitingControl {
+pub struct WaitingControl {
     remote: RemoteControl,
     streams: Streams<Routed>,
 }
 
 impl WaitingControl {
-    pub(crate) const fn new(remote: RemoteControl, streams: Streams<Routed>) -> Self {
+    pub(super) const fn new(remote: RemoteControl, streams: Streams<Routed>) -> Self {
         Self { remote, streams }
     }
 
