@@ -1,7 +1,8 @@
 //! `DataStream`: one Kinesis data stream as an object.
 //!
 //! Field by field this is what a user writes and what the operator reports back. The ranges are
-//! AWS's. The rules that hold between fields are in [`validate`].
+//! AWS's. The rules that hold between fields are in [`validate`], what is left out in
+//! [`defaults`], the fields that are one of a few words in [`words`].
 
 #![cfg_attr(
     feature = "k8s",
@@ -12,16 +13,26 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::meta::{Condition, Metadata};
+use crate::meta::Metadata;
 use crate::text;
 
+mod defaults;
 #[cfg(feature = "k8s")]
 mod rules;
+mod status;
 mod validate;
+mod words;
+
+pub use status::DataStreamStatus;
+pub use words::{DeletionPolicy, ShardLevelMetric, StreamMode};
+
+use defaults::{
+    default_pool, default_record_size, default_retention, or_default_mode, or_default_pool,
+    or_default_record_size, or_default_retention,
+};
 
 /// A data stream, as it stands in a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -246,166 +257,4 @@ impl Default for DataStreamSpec {
             adopt_stream_id: None,
         }
     }
-}
-
-/// Who decides how many shards a stream has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum StreamMode {
-    /// `spec.shardCount` decides.
-    #[default]
-    Provisioned,
-    /// The load decides.
-    OnDemand,
-}
-
-/// What happens to the records when the object is deleted. Absent means `Retain` for objects made
-/// from manifests and `Delete` for those made by CreateStream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
-pub enum DeletionPolicy {
-    /// They stay, as an orphan that another object can adopt.
-    Retain,
-    /// They go.
-    Delete,
-}
-
-impl StreamMode {
-    /// The mode as it stands in a manifest.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Provisioned => "PROVISIONED",
-            Self::OnDemand => "ON_DEMAND",
-        }
-    }
-}
-
-impl fmt::Display for StreamMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl DeletionPolicy {
-    /// The policy as it stands in a manifest.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retain => "Retain",
-            Self::Delete => "Delete",
-        }
-    }
-}
-
-impl fmt::Display for DeletionPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A CloudWatch metric that can be reported per shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "k8s", derive(schemars::JsonSchema))]
-pub enum ShardLevelMetric {
-    /// Bytes put.
-    IncomingBytes,
-    /// Records put.
-    IncomingRecords,
-    /// Age of the last record read.
-    IteratorAgeMilliseconds,
-    /// Bytes read.
-    OutgoingBytes,
-    /// Records read.
-    OutgoingRecords,
-    /// Reads refused for their rate.
-    ReadProvisionedThroughputExceeded,
-    /// Writes refused for their rate.
-    WriteProvisionedThroughputExceeded,
-    /// Every metric above.
-    #[serde(rename = "ALL")]
-    All,
-}
-
-impl ShardLevelMetric {
-    /// The metric's name in CloudWatch, or `ALL`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::IncomingBytes => "IncomingBytes",
-            Self::IncomingRecords => "IncomingRecords",
-            Self::IteratorAgeMilliseconds => "IteratorAgeMilliseconds",
-            Self::OutgoingBytes => "OutgoingBytes",
-            Self::OutgoingRecords => "OutgoingRecords",
-            Self::ReadProvisionedThroughputExceeded => "ReadProvisionedThroughputExceeded",
-            Self::WriteProvisionedThroughputExceeded => "WriteProvisionedThroughputExceeded",
-            Self::All => "ALL",
-        }
-    }
-}
-
-/// What a data stream is, as the operator last saw it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "k8s", derive(kube::KubeSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct DataStreamStatus {
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The name that clients use: `spec.streamName`, or the object's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream_name: Option<String>,
-    /// The internal id of the stream, 32 hexadecimal digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream_id: Option<String>,
-    /// The ARN that clients use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream_arn: Option<String>,
-    /// `CREATING`, `ACTIVE`, `UPDATING` or `DELETING`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream_status: Option<String>,
-    /// Open shards.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shard_count: Option<i32>,
-    /// The label selector of the pods that hold the shards, for autoscalers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<String>,
-    /// `Ready`, `Reconciling`, `Stalled` and more, one of each type.
-    #[cfg_attr(
-        feature = "k8s",
-        x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))
-    )]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-}
-
-const fn default_retention() -> i32 {
-    24
-}
-
-const fn default_record_size() -> i32 {
-    1024
-}
-
-fn default_pool() -> String {
-    "default".to_owned()
-}
-
-// The API server prunes a null before it fills in defaults, so a null here is a default too.
-
-fn or_default_mode<'de, D: Deserializer<'de>>(value: D) -> Result<StreamMode, D::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_default())
-}
-
-fn or_default_retention<'de, D: Deserializer<'de>>(value: D) -> Result<i32, D::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_else(default_retention))
-}
-
-fn or_default_record_size<'de, D: Deserializer<'de>>(value: D) -> Result<i32, D::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_else(default_record_size))
-}
-
-fn or_default_pool<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
-    Ok(text::optional(value)?.unwrap_or_else(default_pool))
 }
