@@ -3,7 +3,7 @@
 Every client gets a server of its own over an empty data directory, an environment that holds only
 what that server printed, and a deadline; then another server that verifies signatures, over TLS
 where the client has it, with a key from its file. `python3 e2e/clients/run.py [--profile dev]
-[NAME ...]` with names from boto3, accounts, awscli, javascript, java, java-async,
+[NAME ...]` with names from boto3, accounts, aggregated, awscli, javascript, java, java-async,
 rust; without names, all of them.
 """
 
@@ -92,6 +92,11 @@ def accounts():
     return Client(command, modes=("verified",))
 
 
+def aggregated():
+    command = [str(bring.python()), str(HERE / "boto3" / "aggregated.py")]
+    return Client(command, modes=("loopback",))
+
+
 def awscli():
     return Client([str(bring.python()), str(HERE / "awscli" / "streams.py")])
 
@@ -124,6 +129,7 @@ def rust():
 CLIENTS = {
     "boto3": boto3,
     "accounts": accounts,
+    "aggregated": aggregated,
     "awscli": awscli,
     "javascript": javascript,
     "java": java,
