@@ -25,6 +25,7 @@ use crate::request_id::RequestIds;
 use crate::watch::{Activity, Sending};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// Everything that requests share.
 pub(crate) struct Service<S, C> {
@@ -193,6 +194,8 @@ fn head(parts: &Parts) -> Head<'_> {
         method: parts.method.as_str(),
         content_type: text(&header::CONTENT_TYPE),
         target: text(&TARGET),
+        content_encoding: text(&header::CONTENT_ENCODING),
+        content_sha256: text(&CONTENT_SHA256),
     }
 }
 

@@ -30,6 +30,9 @@ pub const TARGET_PREFIX: &str = "Kinesis_20131202";
 
 const NO_OPERATION: &str = "Unable to determine service/operation name to be authorized";
 
+const SIGNED_CHUNKS: &str = "A body in signed chunks ('aws-chunked', 'STREAMING-...') is not \
+    supported: send it as it is, with the SHA-256 of the whole.";
+
 /// What [`route()`] looks at in the head of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
@@ -39,6 +42,22 @@ pub struct Head<'a> {
     pub content_type: Option<&'a str>,
     /// Value of `x-amz-target`, if it is text.
     pub target: Option<&'a str>,
+    /// Value of `content-encoding`, if it is text.
+    pub content_encoding: Option<&'a str>,
+    /// Value of `x-amz-content-sha256`, if it is text.
+    pub content_sha256: Option<&'a str>,
+}
+
+impl Head<'_> {
+    /// Whether the body comes in chunks that are signed one by one, or with a checksum behind it.
+    /// AWS has that for bodies of unknown length (S3), and no operation of Kinesis has one.
+    fn is_in_signed_chunks(&self) -> bool {
+        let mut encodings = self.content_encoding.unwrap_or_default().split(',');
+        encodings.any(|encoding| encoding.trim().eq_ignore_ascii_case("aws-chunked"))
+            || self
+                .content_sha256
+                .is_some_and(|hash| hash.starts_with("STREAMING-"))
+    }
 }
 
 /// What a request asks for.
@@ -70,6 +89,12 @@ pub fn route(head: Head<'_>, body: &[u8]) -> Result<Routed, Reply> {
             AMZ_JSON => Reply::error(Codec::Json, &error),
             _ => Reply::error(Codec::Cbor, &error),
         });
+    }
+    if operation.is_some() && head.is_in_signed_chunks() {
+        return Err(Reply::error(
+            codec,
+            &ServiceError::serialization(SIGNED_CHUNKS),
+        ));
     }
     match (content_type, operation) {
         (AMZ_JSON | AMZ_CBOR, Some(operation)) => Ok(Routed { operation, codec }),
@@ -118,6 +143,8 @@ mod tests {
             method: "POST",
             content_type,
             target,
+            content_encoding: None,
+            content_sha256: None,
         }
     }
 
@@ -215,6 +242,39 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_signed_chunks_is_refused_in_words() {
+        let json = head(Some(AMZ_JSON), Some("Kinesis_20131202.ListStreams"));
+        let refused = Err(Reply::error(
+            Codec::Json,
+            &ServiceError::serialization(SIGNED_CHUNKS),
+        ));
+        for encoding in ["aws-chunked", "gzip, AWS-Chunked"] {
+            let head = Head {
+                content_encoding: Some(encoding),
+                ..json
+            };
+            assert_eq!(route(head, b"{}"), refused, "{encoding}");
+        }
+        for hash in [
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        ] {
+            let head = Head {
+                content_sha256: Some(hash),
+                ..json
+            };
+            assert_eq!(route(head, b"{}"), refused, "{hash}");
+        }
+        let whole = Head {
+            content_encoding: Some("identity"),
+            content_sha256: Some("UNSIGNED-PAYLOAD"),
+            ..json
+        };
+        assert!(route(whole, b"{}").is_ok());
+    }
+
+    #[test]
     fn a_body_that_is_no_json_counts_before_credentials() {
         // kinesalite test/connection.js: non-JSON body, no auth
         let error = ServiceError::new(ErrorCode::MissingAuthenticationToken, "Missing");
@@ -238,6 +298,8 @@ mod tests {
                 method: &method,
                 content_type: content_type.as_deref(),
                 target: target.as_deref(),
+                content_encoding: content_type.as_deref(),
+                content_sha256: target.as_deref(),
             };
             let _unused = route(head, &body);
         }

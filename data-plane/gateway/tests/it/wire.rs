@@ -181,7 +181,7 @@ async fn streams_of_another_region_are_apart() {
 }
 
 #[tokio::test]
-async fn a_body_in_signed_chunks_is_no_json() {
+async fn a_body_in_signed_chunks_is_refused_in_words() {
     let fixture = Fixture::start(Setup::default()).await;
     let headers = [
         ("authorization", AUTHORIZATION),
@@ -199,7 +199,9 @@ async fn a_body_in_signed_chunks_is_no_json() {
     .await;
     assert_eq!(answer.status, 400);
     assert!(
-        answer.text().contains("SerializationException"),
+        answer
+            .text()
+            .contains("\"Message\":\"A body in signed chunks"),
         "{}",
         answer.text()
     );

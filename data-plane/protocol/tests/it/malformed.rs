@@ -33,6 +33,8 @@ fn answer_to(content_type: Option<&str>, target: Option<&str>, body: &Bytes) -> 
         method: "POST",
         content_type,
         target,
+        content_encoding: None,
+        content_sha256: None,
     };
     match route(head, body) {
         Err(reply) => Some(reply),
