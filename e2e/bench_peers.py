@@ -6,6 +6,10 @@ its own load generator is used: unpipelined XADD of 1 KiB, 64 connections.
 
 What is measured is brought into the cache once and is never part of the repository. A server that
 cannot be brought is named with the reason, and the exit code is 1.
+
+Figures of a machine that does other work as well say nothing: before each round its processors are
+watched, and if they are busy the run ends with code 3 and keeps nothing (`--busy` measures anyway;
+how busy they were stands in the result).
 """
 
 import argparse
@@ -42,6 +46,10 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 BENCH_SECONDS = 600
 RECORD_BYTES = 1024
+# How long the processors are watched before a round, and how busy they may be.
+WATCH_SECONDS = 3
+BUSY_SHARE_MAX = 0.1
+BUSY_EXIT_CODE = 3
 SINGLE, BATCH = "64-in-flight", "16x100-records"
 OURS = "millstream"
 # (name in the result, scenario, peer, times that ours is to be as fast)
@@ -54,6 +62,34 @@ FLOORS = [
     ("put_vs_ferrokinesis", SINGLE, "ferrokinesis, in memory", 1),
     ("put_vs_redis", "redis", "redis, fsync always", 0.5),
 ]
+
+
+class Busy(Exception):
+    """The machine does other work; the message says how much and what to do."""
+
+
+def busy_share(before: str, after: str) -> float:
+    """Which part of their time the processors worked between two readings of /proc/stat."""
+    first, second = ([int(field) for field in text.split("\n", 1)[0].split()[1:9]] for text in (before, after))
+    spent = [later - earlier for earlier, later in zip(first, second, strict=True)]
+    idle = spent[3] + spent[4]  # and waiting for a disk
+    return 1 - idle / max(sum(spent), 1)
+
+
+def watch(allowed: bool) -> float:
+    """How busy the machine is while we do nothing; too busy is an error unless it is allowed."""
+    stat = pathlib.Path("/proc/stat")
+    before = stat.read_text()
+    time.sleep(WATCH_SECONDS)
+    share = busy_share(before, stat.read_text())
+    if share > BUSY_SHARE_MAX:
+        text = f"the machine is busy: its processors worked {share:.0%} of {WATCH_SECONDS} s without us"
+        load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+        if not allowed:
+            most = f"at most {BUSY_SHARE_MAX:.0%} is taken; end the other work, or say --busy"
+            raise Busy(f"{text} (load {load}); {most}")
+        print(f"{text} (load {load}): the figures will be noise", file=sys.stderr, flush=True)
+    return share
 
 
 class Peer:
@@ -282,11 +318,12 @@ def _listen(port: int) -> list:
     return ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{_port()}"]
 
 
-def run(binary, rounds, seconds, folder) -> dict:
+def run(binary, rounds, seconds, folder, busy_allowed) -> dict:
     """All rounds; `samples[peer][run]` is a list with one entry for each round."""
     found, missing = peers(binary)
-    samples, machine = {}, None
+    samples, machine, busy = {}, None, []
     for number in range(rounds):
+        busy.append(round(watch(busy_allowed), 3))
         for peer in list(found):
             data = folder / f"{number}-{found.index(peer)}"
             data.mkdir()
@@ -303,7 +340,8 @@ def run(binary, rounds, seconds, folder) -> dict:
             finally:
                 peer.stop()
                 shutil.rmtree(data, ignore_errors=True)
-    return {"machine": machine, "rounds": rounds, "samples": samples, "missing": missing}
+    found = {"machine": machine, "rounds": rounds, "busy_before_round": busy}
+    return {**found, "samples": samples, "missing": missing}
 
 
 def summary(measured: dict) -> dict:
@@ -329,7 +367,7 @@ def summary(measured: dict) -> dict:
         theirs = rates.get((peer, scenario))
         value = ours / theirs if ours and theirs else None
         ratios[key] = {"value": value, "floor": floor}
-    kept = {key: measured[key] for key in ("machine", "rounds", "missing")}
+    kept = {key: measured[key] for key in ("machine", "rounds", "busy_before_round", "missing")}
     return {**kept, "runs": rows, "ratios": ratios}
 
 
@@ -369,10 +407,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--dir", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--out", type=pathlib.Path, help="write the JSON here, the table beside it")
+    parser.add_argument("--busy", action="store_true", help="measure although the machine is busy")
     options = parser.parse_args()
     binary = options.binary.resolve()
     with tempfile.TemporaryDirectory(prefix="millstream-peers-", dir=options.dir) as folder:
-        measured = run(binary, options.rounds, options.seconds, pathlib.Path(folder).resolve())
+        where = pathlib.Path(folder).resolve()
+        try:
+            measured = run(binary, options.rounds, options.seconds, where, options.busy)
+        except Busy as busy:
+            print(busy, file=sys.stderr)
+            return BUSY_EXIT_CODE
     result = summary(measured)
     shown = table(result)
     if options.out:

@@ -1,16 +1,20 @@
-"""Tries the judges among the scripts on planted faults: the demo's verdict and the counts of CI.
+"""Tries the judges among the scripts on planted faults: the demo's verdict, the counts of CI,
+and whether a machine is too busy to be measured.
 
 `python3 e2e/selftest.py`; needs no server and no package.
 """
 
+import contextlib
 import io
 import pathlib
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE / "demo"))
+import bench_peers
 import verdict
 
 ROWS = [("a", b"0"), ("b", b"1"), ("a", b"2"), ("b", b"3")]
@@ -79,6 +83,27 @@ class Verdict(unittest.TestCase):
         ledger = Ledger()
         ledger.in_doubt.add(1)
         self.assertEqual(verdict.judge(ROWS, ledger, found), ([], 1))
+
+
+class BusyMachine(unittest.TestCase):
+    """`bench_peers` on readings of /proc/stat: user nice system idle iowait irq softirq steal."""
+
+    def share(self, after):
+        return bench_peers.busy_share("cpu  10 0 10 100 10 0 0 0 0 0\ncpu0 1\n", after)
+
+    def test_idle_and_waiting_for_a_disk_are_not_busy(self):
+        self.assertEqual(self.share("cpu  10 0 10 290 20 0 0 0 0 0\n"), 0)
+
+    def test_work_of_any_kind_and_stolen_time_are_busy(self):
+        self.assertEqual(self.share("cpu  30 10 20 120 20 10 10 10 0 0\n"), 0.7)
+
+    def test_a_busy_machine_ends_the_run_and_says_so(self):
+        with mock.patch.object(bench_peers, "busy_share", lambda *_: 0.42), mock.patch("time.sleep"):
+            with self.assertRaisesRegex(bench_peers.Busy, "worked 42% .* say --busy"):
+                bench_peers.watch(False)
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                self.assertEqual(bench_peers.watch(True), 0.42)
+            self.assertIn("noise", said.getvalue())
 
 
 class Count(unittest.TestCase):
