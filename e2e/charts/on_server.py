@@ -49,6 +49,7 @@ RIGHTS = [
     (OPERATOR, "update", "coordination.k8s.io", "leases", "millstream-operator", helm.NAMESPACE, True),
     (OPERATOR, "update", "coordination.k8s.io", "leases", "other", helm.NAMESPACE, False),
     (OPERATOR, "create", "authentication.k8s.io", "tokenreviews", "", "", True),
+    (OPERATOR, "create", "authorization.k8s.io", "subjectaccessreviews", "", "", True),
     (OPERATOR, "list", "", "namespaces", "", "", True),
     (OPERATOR, "delete", "", "namespaces", "team-a", "", False),
     (OPERATOR, "list", "storage.k8s.io", "storageclasses", "", "", False),

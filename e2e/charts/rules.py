@@ -14,6 +14,7 @@ VOLUMES = (
 # All that may lie outside of a namespace.
 CLUSTER_WIDE = {
     ("authentication.k8s.io", "tokenreviews"): {"create"},
+    ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
     ("", "namespaces"): {"get", "list", "watch"},
 }
 # Rights that lead to any other.

@@ -1,5 +1,5 @@
-//! The admin port: `/healthz` and `/readyz` for anyone, `/metrics` for a bearer token that the API
-//! server knows.
+//! The admin port: `/healthz` and `/readyz` for anyone, `/metrics` for the bearer token of a user
+//! who may get `/metrics`, as the API server knows users and judges rights.
 //!
 //! Both replicas are ready, the leader and the one that waits: readiness says that the process
 //! talks to the API server.
@@ -16,7 +16,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use millstream_clock::task;
@@ -33,7 +36,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Longest time to ask the API server about a token.
+/// Most scrapers that the API server is asked about at once: it must not suffer from a flood.
+const REVIEWS_MAX: usize = 4;
+/// Longest time to ask the API server about a scraper, the wait for a turn with it.
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest bearer token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -44,6 +49,17 @@ pub struct Admin {
     metrics: Metrics,
     client: Client,
     is_ready: Arc<AtomicBool>,
+    reviews: Arc<Semaphore>,
+}
+
+/// What is known of somebody who asks for the metrics.
+enum Scraper {
+    /// A user who may get them.
+    Allowed,
+    /// A user who may not.
+    Forbidden,
+    /// No user of the cluster, or none that could be asked about.
+    Unknown,
 }
 
 impl Admin {
@@ -54,6 +70,7 @@ impl Admin {
             metrics,
             client,
             is_ready: Arc::default(),
+            reviews: Arc::new(Semaphore::new(REVIEWS_MAX)),
         }
     }
 
@@ -121,14 +138,20 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.is_ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            "/metrics" if self.knows(headers).await => {
-                let mut response = text(StatusCode::OK, self.metrics.text());
-                let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                let form = header::HeaderValue::from_static(form);
-                response.headers_mut().insert(header::CONTENT_TYPE, form);
-                response
+            "/metrics" => match self.judge(headers).await {
+                Scraper::Allowed => {
+                    let mut response = text(StatusCode::OK, self.metrics.text());
+                    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                    let form = header::HeaderValue::from_static(form);
+                    response.headers_mut().insert(header::CONTENT_TYPE, form);
+                    response
+                },
+                Scraper::Forbidden => text(
+                    StatusCode::FORBIDDEN,
+                    "bind this user a ClusterRole with nonResourceURLs: [/metrics] and verbs: [get]\n",
+                ),
+                Scraper::Unknown => text(StatusCode::UNAUTHORIZED, "send a bearer token\n"),
             },
-            "/metrics" => text(StatusCode::UNAUTHORIZED, "send a bearer token\n"),
             _ => text(
                 StatusCode::NOT_FOUND,
                 "there are /healthz, /readyz and /metrics\n",
@@ -136,16 +159,41 @@ impl Admin {
         }
     }
 
-    /// Whether the bearer token is one of the cluster's.
-    async fn knows(&self, headers: &HeaderMap) -> bool {
+    /// Whether the bearer token is of a user who may get the metrics.
+    async fn judge(&self, headers: &HeaderMap) -> Scraper {
         let value = headers.get(header::AUTHORIZATION);
         let token = value
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.strip_prefix("Bearer "))
             .filter(|token| token.len() <= TOKEN_BYTES_MAX);
         let Some(token) = token else {
-            return false;
+            return Scraper::Unknown;
         };
+        match task::timeout(REVIEW_TIMEOUT, self.ask_about(token)).await {
+            Ok(Ok(scraper)) => scraper,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a scraper could not be asked about");
+                Scraper::Unknown
+            },
+            Err(_) => Scraper::Unknown,
+        }
+    }
+
+    async fn ask_about(&self, token: &str) -> Result<Scraper, kube::Error> {
+        let Ok(_turn) = self.reviews.acquire().await else {
+            return Ok(Scraper::Unknown);
+        };
+        let Some(user) = self.user_of(token).await? else {
+            return Ok(Scraper::Unknown);
+        };
+        if self.may_get(user).await? {
+            return Ok(Scraper::Allowed);
+        }
+        Ok(Scraper::Forbidden)
+    }
+
+    /// The user whose token it is.
+    async fn user_of(&self, token: &str) -> Result<Option<UserInfo>, kube::Error> {
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -154,18 +202,31 @@ impl Admin {
             ..TokenReview::default()
         };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
-        let options = PostParams::default();
-        let answer = task::timeout(REVIEW_TIMEOUT, reviews.create(&options, &review)).await;
-        match answer {
-            Ok(Ok(review)) => review
-                .status
-                .is_some_and(|status| status.authenticated == Some(true)),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "a scraper's token could not be reviewed");
-                false
+        let review = reviews.create(&PostParams::default(), &review).await?;
+        let status = review.status.unwrap_or_default();
+        let is_known = status.authenticated == Some(true);
+        Ok(status.user.filter(|_| is_known))
+    }
+
+    /// Whether somebody gave this user the right to `/metrics`.
+    async fn may_get(&self, user: UserInfo) -> Result<bool, kube::Error> {
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: user.username,
+                groups: user.groups,
+                uid: user.uid,
+                extra: user.extra,
+                non_resource_attributes: Some(NonResourceAttributes {
+                    path: Some("/metrics".to_owned()),
+                    verb: Some("get".to_owned()),
+                }),
+                ..SubjectAccessReviewSpec::default()
             },
-            Err(_) => false,
-        }
+            ..SubjectAccessReview::default()
+        };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let review = reviews.create(&PostParams::default(), &review).await?;
+        Ok(review.status.is_some_and(|status| status.allowed))
     }
 }
 

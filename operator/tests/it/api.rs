@@ -346,10 +346,16 @@ async fn a_token_is_good_for_its_audience_and_its_pod_alone() {
 }
 
 #[tokio::test]
-async fn the_admin_port_shows_metrics_to_those_whom_the_cluster_knows() {
+async fn the_admin_port_shows_metrics_to_those_who_may_get_them() {
     let rig = Rig::new().await;
-    rig.mock
-        .know_token("scraper", json!({"authenticated": true}));
+    for user in ["scraper", "tenant"] {
+        let status = json!({"authenticated": true, "user": {"username": user}});
+        rig.mock.know_token(user, status);
+    }
+    rig.mock.let_scrape("scraper");
+    rig.mock.let_scrape("");
+    let nobody = json!({"authenticated": true});
+    rig.mock.know_token("nobody", nobody);
     let admin = Admin::new(rig.parts.metrics.clone(), rig.parts.client.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -368,12 +374,28 @@ async fn the_admin_port_shows_metrics_to_those_whom_the_cluster_knows() {
     assert!(get("/readyz", "").await.starts_with("HTTP/1.1 503"));
     admin.set_ready(true);
     assert!(get("/readyz", "").await.starts_with("HTTP/1.1 200"));
-    assert!(
-        get("/metrics", "stranger")
-            .await
-            .starts_with("HTTP/1.1 401")
-    );
+    for (token, code) in [
+        ("stranger", 401),
+        ("nobody", 401),
+        ("tenant", 403),
+        ("", 401),
+    ] {
+        let refused = get("/metrics", token).await;
+        assert!(
+            refused.starts_with(&format!("HTTP/1.1 {code}")),
+            "{token}: {refused}"
+        );
+        assert!(!refused.contains("millstream_operator"), "{refused}");
+    }
     let shown = get("/metrics", "scraper").await;
     assert!(shown.contains("millstream_operator_streams"), "{shown}");
+    rig.mock.fail(Fault {
+        method: "POST",
+        resource: "authorization.k8s.io/v1/subjectaccessreviews",
+        code: 500,
+        times: 1,
+    });
+    let unasked = get("/metrics", "scraper").await;
+    assert!(unasked.starts_with("HTTP/1.1 401"), "{unasked}");
     server.abort();
 }

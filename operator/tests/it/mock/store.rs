@@ -1,6 +1,6 @@
 //! The objects, their versions, and who watches them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use http::Uri;
 use parking_lot::Mutex;
@@ -143,6 +143,7 @@ struct State {
     calls: Vec<(String, String)>,
     oldest: u64,
     tokens: BTreeMap<String, Value>,
+    scrapers: BTreeSet<String>,
 }
 
 /// The API server.
@@ -172,6 +173,11 @@ impl Mock {
     /// The answer to a TokenReview of this token.
     pub(crate) fn know_token(&self, token: &str, status: Value) {
         self.0.lock().tokens.insert(token.to_owned(), status);
+    }
+
+    /// Lets a user get `/metrics`.
+    pub(crate) fn let_scrape(&self, user: &str) {
+        self.0.lock().scrapers.insert(user.to_owned());
     }
 
     /// Watches see nothing any more, as when one hangs.
@@ -314,6 +320,15 @@ impl Mock {
             let unknown = json!({"authenticated": false});
             let mut review = given.clone();
             review["status"] = state.tokens.get(token).cloned().unwrap_or(unknown);
+            return ok(review);
+        }
+        if target.resource == "authorization.k8s.io/v1/subjectaccessreviews" {
+            let spec = &given["spec"];
+            let wanted = json!({"path": "/metrics", "verb": "get"});
+            let user = spec["user"].as_str().unwrap_or_default();
+            let allowed = spec["nonResourceAttributes"] == wanted && state.scrapers.contains(user);
+            let mut review = given.clone();
+            review["status"] = json!({"allowed": allowed});
             return ok(review);
         }
         let name = given["metadata"]["name"]
