@@ -42,6 +42,8 @@ pub enum Phase {
     Starting,
     /// Requests are served.
     Ready,
+    /// It serves, and cannot take what it should: its disk is full, or does not answer.
+    Unwell,
     /// The process is finishing what it has.
     Draining,
 }
@@ -202,6 +204,7 @@ mod tests {
         for (phase, ready) in [
             (Phase::Starting, "503"),
             (Phase::Ready, "200"),
+            (Phase::Unwell, "503"),
             (Phase::Draining, "503"),
         ] {
             readiness.set(phase);

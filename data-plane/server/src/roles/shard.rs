@@ -5,14 +5,16 @@
 //! and what it does with its desired state in [`desired`].
 
 pub mod desired;
+pub mod health;
 pub mod serve;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use millstream_chassis::Config;
-use millstream_chassis::admin::Phase;
+use millstream_chassis::admin::{Phase, Readiness};
 use millstream_chassis::config::ShardRole;
 use millstream_control::Role;
 use millstream_link::grpc;
@@ -20,6 +22,7 @@ use millstream_link::tcp::TcpListener;
 use millstream_link::tls::TlsListener;
 use millstream_storage::volume::Engine;
 use millstream_stream::Streams;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::serve::{Server, open_streams, serve_options};
@@ -50,10 +53,10 @@ pub(crate) async fn run(
             return Err(failure);
         },
     };
-    shared.readiness.set(Phase::Ready);
     let ended = tokio::select! {
         biased;
         reason = server.work() => Err(Failure::Store(reason)),
+        never = show(server.well(), &shared.readiness) => match never {},
         () = told => Ok(()),
     };
     shared.readiness.set(Phase::Draining);
@@ -63,6 +66,24 @@ pub(crate) async fn run(
         tracing::info!("the log is sealed");
     }
     ended
+}
+
+/// Ready once the store was seen to take appends, and as long as it does.
+async fn show(mut well: watch::Receiver<bool>, readiness: &Readiness) -> Infallible {
+    let mut was_ready = false;
+    loop {
+        let is_well = *well.borrow_and_update();
+        was_ready |= is_well;
+        match is_well {
+            true => readiness.set(Phase::Ready),
+            false if was_ready => readiness.set(Phase::Unwell),
+            false => {},
+        }
+        if well.changed().await.is_err() {
+            // The server that says it lives as long as this does.
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Joins, which may take until there is an operator, and opens the port for gateways.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use millstream_chassis::drain::{Drain, DrainSignal, drain};
 use millstream_clock::{Clock, Entropy, task};
-use millstream_control::{CataloguePoint, DesiredState, ObservedState, Role, ShardDesired};
+use millstream_control::{CataloguePoint, DesiredState, Health, ObservedState, Role, ShardDesired};
 use millstream_link::grpc::ServeOptions;
 use millstream_rpc::{Caller, Options, RemoteGroups, ShardServer, ShardService};
 use millstream_storage::volume::Engine;
@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::roles::member::Membership;
 use crate::roles::shard::desired::Homes;
+use crate::roles::shard::health::{self, Unwell, Vitals};
 
 /// Most calls at a time on one connection of a gateway.
 const CALLS_MAX: u32 = 256;
@@ -50,6 +51,11 @@ pub trait GroupStore: ShardStore {
 
     /// What went in.
     fn taken(&self) -> Taken;
+
+    /// Whether its disk is full, as far as it says so.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 impl GroupStore for Engine {
@@ -67,6 +73,10 @@ impl GroupStore for Engine {
             records: counters.records,
             bytes: counters.record_bytes,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.counters().no_space != 0
     }
 }
 
@@ -112,6 +122,8 @@ pub struct Server<S> {
     signal: DrainSignal,
     drain: Drain,
     stop: watch::Sender<bool>,
+    /// Whether the store takes appends.
+    well: watch::Sender<bool>,
 }
 
 impl<S: GroupStore> Server<S> {
@@ -139,6 +151,7 @@ impl<S: GroupStore> Server<S> {
             signal,
             drain,
             stop: watch::Sender::new(false),
+            well: watch::Sender::new(false),
         }
     }
 
@@ -153,6 +166,12 @@ impl<S: GroupStore> Server<S> {
     #[must_use]
     pub fn stopped(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
+    }
+
+    /// Says whether the store takes appends; not before that was seen.
+    #[must_use]
+    pub fn well(&self) -> watch::Receiver<bool> {
+        self.well.subscribe()
     }
 
     /// Opens for gateways with `serving`, which runs the service until it is
@@ -173,7 +192,6 @@ impl<S: GroupStore> Server<S> {
         self.membership.report(|state| {
             state.group = Some(group);
             state.epoch = epoch;
-            state.health.ready = true;
         });
         serving
     }
@@ -183,8 +201,27 @@ impl<S: GroupStore> Server<S> {
         tokio::select! {
             biased;
             reason = self.store.failed() => reason,
+            never = self.watch_health() => match never {},
             never = self.follow_desired() => match never {},
         }
+    }
+
+    /// Tells the operator, and whoever asks here, whether the store takes appends.
+    async fn watch_health(&self) -> Infallible {
+        let vitals = || Vitals {
+            records: self.store.taken().records,
+            is_full: self.store.is_full(),
+        };
+        let say = |health: Result<(), Unwell>| {
+            self.well.send_replace(health.is_ok());
+            self.membership.report(|state| {
+                state.health = Health {
+                    ready: health.is_ok(),
+                    reason: health.err().map(|unwell| unwell.to_string()),
+                };
+            });
+        };
+        health::watch(&*self.store, vitals, say).await
     }
 
     /// Finishes what is under way, and lets go of the operator. The store is the caller's to close.
