@@ -241,7 +241,7 @@ impl Operator {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let authority = Authority::generate(clock.now(), &SystemEntropy).expect("an authority");
         let bundle = authority.certificate_pem().to_owned();
-        let own = Identity::new("millstream", Role::Operator, "operator-0").expect("a pod");
+        let own = Identity::new(NAMESPACE, Role::Operator, "operator-0").expect("a pod");
         let pair = authority.issue(&own, clock.now(), &SystemEntropy);
         let pair = pair.expect("a certificate");
         let keys = Keys::new(Arc::clone(&clock), &bundle).expect("a bundle");
