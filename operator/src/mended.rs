@@ -30,7 +30,10 @@ pub async fn look(context: &Context) -> bool {
         match can_read(&context.client, namespace).await {
             Ok(false) => {},
             Ok(true) => {
-                tracing::info!(namespace, "it can be read now; the next leader begins with it");
+                tracing::info!(
+                    namespace,
+                    "it can be read now; the next leader begins with it"
+                );
                 return true;
             },
             Err(error) => tracing::warn!(namespace, %error, "it was not looked at again"),

@@ -171,7 +171,10 @@ mod tests {
     fn a_pod_is_known_by_its_ordinal_and_a_stranger_is_not() {
         let key = PoolKey::new("team", "fast");
         assert_eq!(key.ordinal_of(&key.pod_name(12)), Some(12));
-        assert_eq!(PoolKey::of_object("team", &key.object_name()), Some(key.clone()));
+        assert_eq!(
+            PoolKey::of_object("team", &key.object_name()),
+            Some(key.clone())
+        );
         assert_eq!(PoolKey::of_object("team", "millstream-shard-"), None);
         assert_eq!(PoolKey::of_object("team", "default"), None);
         for stranger in [

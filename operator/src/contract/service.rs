@@ -171,7 +171,11 @@ fn considered(
     let mut snapshot = steer::snapshot(context);
     for made in unseen {
         let uid = &made.object.metadata.uid;
-        if snapshot.objects.iter().all(|seen| seen.metadata.uid != *uid) {
+        if snapshot
+            .objects
+            .iter()
+            .all(|seen| seen.metadata.uid != *uid)
+        {
             snapshot.objects.push(Arc::clone(&made.object));
         }
     }

@@ -151,7 +151,10 @@ async fn a_stream_that_was_just_made_takes_its_room_before_it_is_seen() {
     // four pods of ten shards each
     assert_eq!(create("first", 30).await, Ok(()));
     let second = create("second", 20).await;
-    assert!(matches!(second, Err(CreateStreamError::LimitExceeded(_))), "{second:?}");
+    assert!(
+        matches!(second, Err(CreateStreamError::LimitExceeded(_))),
+        "{second:?}"
+    );
     assert_eq!(create("third", 10).await, Ok(()));
 }
 
@@ -235,12 +238,14 @@ async fn pods_that_are_left_alone_learn_whom_to_trust_all_the_same() {
         rig.leader.context.changed.beat();
     };
     spread("of a paused pool");
-    rig.wait_for("the bundle", || trusts("of a paused pool")).await;
+    rig.wait_for("the bundle", || trusts("of a paused pool"))
+        .await;
     // one whose class is not configured is the only one left
     put_removed_class(&rig);
     rig.mock.remove(SETS, TEAM, SET_NAME);
     spread("of a removed class");
-    rig.wait_for("the bundle", || trusts("of a removed class")).await;
+    rig.wait_for("the bundle", || trusts("of a removed class"))
+        .await;
 }
 
 #[tokio::test]

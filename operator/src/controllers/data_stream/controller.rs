@@ -148,7 +148,10 @@ fn retry(
 impl DataStreams {
     async fn step(&self, object: &DataStreamResource) -> Result<Action, kube::Error> {
         let has_finalizer = object.finalizers().iter().any(|name| name == FINALIZER);
-        if self.context.is_ending(&object.namespace().unwrap_or_default()) {
+        if self
+            .context
+            .is_ending(&object.namespace().unwrap_or_default())
+        {
             return self.let_go(object, has_finalizer).await;
         }
         if object.metadata.deletion_timestamp.is_some() {
@@ -285,7 +288,10 @@ impl DataStreams {
             (Some(message), _) => message.clone(),
             (None, _) if !is_placement_known => {
                 let why = refusal.map(|refusal| refusal.message.as_str());
-                format!("it is not known where its records are: {}", why.unwrap_or_default())
+                format!(
+                    "it is not known where its records are: {}",
+                    why.unwrap_or_default()
+                )
             },
             (None, true) => format!("the records of stream {uid} are being removed"),
             (None, false) => "waiting for the operator's next plan".to_owned(),
