@@ -60,6 +60,8 @@ pub struct Coordinator {
     servers: Servers,
     /// Something has changed that a stream without a home may have waited for.
     place_again: bool,
+    /// Whether this leader is told of every pool that there is.
+    knows_all_pools: bool,
 }
 
 impl Coordinator {
@@ -93,7 +95,16 @@ impl Coordinator {
             access: None,
             servers: Servers::default(),
             place_again: true,
+            knows_all_pools: true,
         }
+    }
+
+    /// There are more pools than this leader is told of, so that it never says which there are all
+    /// in all: gateways keep those as they know them.
+    #[must_use]
+    pub const fn knowing_some_pools(mut self) -> Self {
+        self.knows_all_pools = false;
+        self
     }
 
     /// Waits at most this long for servers before it places anything; [`SETTLE`] unless set.

@@ -42,6 +42,8 @@ pub struct Found {
     pub good: Vec<Placement>,
     /// The pools whose placement cannot be used, and why.
     pub refused: BTreeMap<PoolId, String>,
+    /// Every namespace that is to be watched was read.
+    pub is_whole: bool,
 }
 
 /// Why a placement was not written.
@@ -79,8 +81,12 @@ impl Placements {
             for object in listed {
                 let Some(pool) = pool_of(&object) else {
                     let (namespace, name) = (&object.metadata.namespace, &object.metadata.name);
-                    tracing::warn!(?namespace, ?name, "a ConfigMap is labelled as a placement and \
-                        is not named as one; it is left alone");
+                    tracing::warn!(
+                        ?namespace,
+                        ?name,
+                        "a ConfigMap is labelled as a placement and \
+                        is not named as one; it is left alone"
+                    );
                     continue;
                 };
                 match parse(&pool, &object, term) {
@@ -106,6 +112,7 @@ impl Placements {
             },
             good,
             refused,
+            is_whole: true,
         })
     }
 
@@ -258,11 +265,21 @@ mod tests {
         let good = map("millstream-placement-default", &text("team/default", 3, 9));
         assert_eq!(pool_of(&good), Some(pool()));
         assert!(parse(&pool(), &good, 3).is_ok());
-        for stranger in ["placement", "millstream-placement-", "millstream-placement-A_B"] {
+        for stranger in [
+            "placement",
+            "millstream-placement-",
+            "millstream-placement-A_B",
+        ] {
             assert_eq!(pool_of(&map(stranger, "")), None, "{stranger}");
         }
-        assert_eq!(problem(&text("other/default", 3, 9)), "it is of the pool other/default");
-        assert_eq!(problem(&text("team/small", 3, 9)), "it is of the pool team/small");
+        assert_eq!(
+            problem(&text("other/default", 3, 9)),
+            "it is of the pool other/default"
+        );
+        assert_eq!(
+            problem(&text("team/small", 3, 9)),
+            "it is of the pool team/small"
+        );
         assert!(problem("{}").contains("format"));
         assert!(parse(&pool(), &ConfigMap::default(), 3).is_err());
     }

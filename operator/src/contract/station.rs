@@ -71,11 +71,15 @@ impl Station {
             placements,
             good: found,
             refused,
+            is_whole,
         } = found;
         let (writes, written) = mpsc::channel(WRITES_MAX);
         let latest = found.iter().map(|p| (p.pool.clone(), p.clone())).collect();
-        let coordinator =
+        let mut coordinator =
             Coordinator::new(term, found, clock.monotonic()).settle_within(settle_within);
+        if !is_whole || !refused.is_empty() {
+            coordinator = coordinator.knowing_some_pools();
+        }
         let station = Self(Arc::new(Inner {
             term,
             coordinator: Mutex::new(coordinator),

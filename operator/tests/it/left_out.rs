@@ -1,5 +1,6 @@
 //! What a new leader cannot use: it leaves that out, and nothing else.
 
+use millstream_control::DesiredState;
 use millstream_operator::mended;
 use millstream_types::StreamUid;
 use serde_json::{Value, json};
@@ -93,6 +94,14 @@ async fn a_placement_that_cannot_be_used_stops_no_other_pool_and_leaves_its_own_
     rig.apply("c", json!({"pool": "default"}));
     rig.wait_reason("c", "Active").await;
     assert_eq!(rig.shards.told(uid), told, "its home is told nothing");
+    let gateway = rig.attach_gateway("millstream-gateway-x").await;
+    let pools = rig.wait_for("the gateway's state", || {
+        match gateway.told.borrow().clone().as_deref()? {
+            DesiredState::Gateway(state) => Some(state.pools.clone()),
+            DesiredState::Shard(_) => None,
+        }
+    });
+    assert_eq!(pools.await, None, "gateways keep what they know of a pool");
     let map = rig.mock.find(MAPS, TEAM, SMALL_MAP).expect("there");
     assert_eq!(map["data"]["placement.json"], "{\"homes\": 7");
     assert!(rig.mock.find(SETS, TEAM, SET_NAME).is_some());

@@ -84,7 +84,9 @@ impl Coordinator {
             version: UNVERSIONED,
             routes: routes.collect(),
             // Those, too, that are not written down in this term yet: nobody is to forget them.
-            pools: Some(self.pools.keys().cloned().collect()),
+            pools: self
+                .knows_all_pools
+                .then(|| self.pools.keys().cloned().collect()),
             access,
             gateways: self.servers.gateways(),
         })

@@ -114,6 +114,21 @@ fn gateways_learn_routes_and_keys_and_how_many_they_are() {
 }
 
 #[test]
+fn a_leader_that_does_not_know_of_every_pool_does_not_say_which_there_are() {
+    let mut leader = Leader::new(1, Vec::new());
+    leader.coordinator = Coordinator::new(1, Vec::new(), Duration::ZERO).knowing_some_pools();
+    leader.feed(Input::Pools(vec![pool("a/p", 1)]));
+    leader.feed(Input::Streams(Vec::new()));
+    leader.feed(Input::Access(Access::default()));
+    leader.attach(20, ObservedState::starting(gateway("x")));
+    let last = leader.sent.last().map(|(_, state)| &**state);
+    let Some(DesiredState::Gateway(told)) = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!((told.routes.len(), &told.pools), (1, &None));
+}
+
+#[test]
 fn gateways_learn_what_is_served_and_of_every_pool() {
     let mut before = active();
     before.feed(Input::Streams(vec![stream(1, "a/p"), stream(2, "a/p")]));
