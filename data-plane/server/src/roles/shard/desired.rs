@@ -12,8 +12,7 @@ use millstream_types::{GroupId, Scope, ShardId, StreamUid};
 use crate::local_control::{new_stream, plan};
 
 /// What a stream is served as it is for, and is not there.
-const UNSAID: &str =
-    "it is not here, and the operator does not say how it is to be made: its object is paused or \
+const UNSAID: &str = "it is not here, and the operator does not say how it is to be made: its object is paused or \
     refused";
 
 /// A stream that was made is never made again: clients would meet an empty one in silence.
