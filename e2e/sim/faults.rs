@@ -8,8 +8,10 @@ use crate::layout;
 
 /// The first fault, in milliseconds: streams have to be there first.
 const FIRST_MS: u64 = 8_000;
-/// Fewest and most faults of a seed.
+/// Fewest and most faults of a seed, of any kind.
 const COUNT: (u64, u64) = (7, 13);
+/// Seeds, out of so many, in which two leaders meet as well.
+const MEETING: (u64, u64) = (4, 5);
 
 /// One thing that goes wrong, and is mended after a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +74,38 @@ pub(crate) fn plan(dice: &Dice, work: Duration) -> Vec<Planned> {
             }
         })
         .collect();
+    if dice.chance(MEETING.0, MEETING.1) {
+        planned.extend(meeting(dice, work_ms));
+    }
     planned.sort_by_key(|planned| planned.from);
     planned
+}
+
+/// Two faults that are harmless alone and hold the most against versions together. A shard server
+/// comes back elsewhere, and streams that are being made wait for it. Meanwhile the leader begins
+/// to go on with its old term, and with its view of those streams, while another one leads; servers
+/// find now the one and now the other.
+fn meeting(dice: &Dice, work_ms: u64) -> [Planned; 2] {
+    let lasts = dice.between(26_000, 32_000);
+    let from = dice.between(FIRST_MS, work_ms - lasts - 4_000);
+    let planned = |fault, from: u64, lasts: u64| Planned {
+        fault,
+        from: Duration::from_millis(from),
+        until: Duration::from_millis((from + lasts).min(work_ms)),
+    };
+    let seen_by = u32::from(dice.chance(1, 2));
+    let zombie = Fault::Zombie {
+        ordinal: ordinal(dice),
+        seen_by,
+    };
+    let deluded = Fault::LeaderDeluded {
+        loses: Place::Gateway(seen_by),
+    };
+    let after = dice.between(1_200, 2_600);
+    [
+        planned(zombie, from, lasts),
+        planned(deluded, from + after, lasts),
+    ]
 }
 
 fn lasts_ms(dice: &Dice, fault: &Fault) -> u64 {
@@ -87,8 +119,7 @@ fn lasts_ms(dice: &Dice, fault: &Fault) -> u64 {
 }
 
 fn fault(dice: &Dice) -> Fault {
-    let ordinal = dice.index(layout::SHARD_SERVERS as usize);
-    let ordinal = u32::try_from(ordinal).expect("a few servers");
+    let ordinal = ordinal(dice);
     let gateway = u32::from(dice.chance(1, 2));
     match dice.below(15) {
         0 | 1 => Fault::ShardCrash {
@@ -134,6 +165,11 @@ fn fault(dice: &Dice) -> Fault {
             loses: server(dice),
         },
     }
+}
+
+fn ordinal(dice: &Dice) -> u32 {
+    let ordinal = dice.index(layout::SHARD_SERVERS as usize);
+    u32::try_from(ordinal).expect("a few servers")
 }
 
 fn server(dice: &Dice) -> Place {

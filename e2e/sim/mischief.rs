@@ -14,8 +14,8 @@ const RESTART_AFTER: Duration = Duration::from_millis(700);
 
 /// When servers are taken from a deluded leader: another one leads by then.
 const CHANGE_OVER: Duration = Duration::from_secs(7);
-/// How often they lose the new one after that.
-const LOSE_EVERY: Duration = Duration::from_millis(1_700);
+/// How often they lose whichever they have found after that.
+const LOSE_EVERY: Duration = Duration::from_millis(2_200);
 
 /// One thing to do at a time.
 #[derive(Clone, Debug)]
@@ -288,8 +288,8 @@ impl<'a> Mischief<'a> {
                 }
                 self.deluded = Some(leader.clone());
                 self.api.set_deluded(&leader, true);
-                // Once another one leads, servers change over to it; then they lose it again and
-                // again, and may find the old one.
+                // Once another one leads, servers change over to it; then they lose their leader
+                // again and again, and find now the new one and now the old one.
                 for server in self.all_but(&[]) {
                     self.later(CHANGE_OVER, Action::Cut(server, leader.clone()));
                 }
@@ -299,6 +299,7 @@ impl<'a> Mischief<'a> {
                 while then < lasts {
                     for server in &losing {
                         self.later(then, Action::CutFromLeader(server.clone()));
+                        self.later(then, Action::Cut(server.clone(), leader.clone()));
                     }
                     then += LOSE_EVERY;
                 }

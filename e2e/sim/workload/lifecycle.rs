@@ -22,7 +22,7 @@ pub(super) async fn run(client: Client, makes_the_standing: bool) {
             while client.pause(50, 100).await && !create(&client, &name, shards).await {}
         }
     }
-    while client.pause(1_000, 5_000).await {
+    while client.pause(600, 3_000).await {
         let name = PASSING[client.dice.index(PASSING.len())];
         let name: StreamName = name.parse().expect("a stream name");
         let there = client.gate.streams.get(layout::scope(), &name);
