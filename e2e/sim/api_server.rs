@@ -98,12 +98,10 @@ impl ApiServer {
     }
 
     /// Streams that exist, and whether each is to be deleted.
-    pub(crate) fn streams(&self) -> Vec<(StreamUid, StreamName, bool)> {
+    pub(crate) fn streams(&self) -> Vec<(StreamUid, bool)> {
         let objects = self.objects.lock();
         let streams = objects.streams.values();
-        streams
-            .map(|s| (s.uid, s.spec.name.clone(), s.delete))
-            .collect()
+        streams.map(|s| (s.uid, s.delete)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use millstream_control::{PoolId, PoolSpec, Seat};
+use millstream_control::{Access, PoolId, PoolSpec, Seat, Secret};
 use millstream_link::{Address, Expected, Identity, Role};
 use millstream_types::{GroupId, Scope};
 
@@ -90,6 +90,16 @@ pub(crate) fn operators() -> Expected {
     Expected::AnyOf {
         namespace: SYSTEM_NAMESPACE.to_owned(),
         role: Role::Operator,
+    }
+}
+
+/// What gateways are told beside the routes: whose the namespace is, and the key that seals
+/// iterators.
+pub(crate) fn access() -> Access {
+    Access {
+        token_key: Some(Secret::new("07".repeat(32))),
+        accounts: [(NAMESPACE.to_owned(), SCOPE.account.clone())].into(),
+        ..Access::default()
     }
 }
 

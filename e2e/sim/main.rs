@@ -9,6 +9,7 @@ mod faults;
 mod gateway;
 mod history;
 mod layout;
+mod member;
 mod mischief;
 mod net;
 mod operator;

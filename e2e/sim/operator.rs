@@ -12,7 +12,6 @@ use millstream_control::attach::{
     Authenticator, Contract, ContractServer, PodIdentity, ReviewError, Session, SignError, Standby,
 };
 use millstream_control::coordinator::Phase;
-use millstream_control::desired::Access;
 use millstream_control::{
     Coordinator, CreateStreamError, DeleteStreamError, DesiredState, Effect, Identity, Input,
     Placement, Role, Secret, StreamSpec, WantedStream,
@@ -206,14 +205,7 @@ impl Leader {
         let mut coordinator = Coordinator::new(term, found, self.clock.monotonic());
         let mut first = vec![
             Input::Pools(vec![layout::pool_spec()]),
-            Input::Access(Access {
-                accounts: [(
-                    layout::pool().namespace().to_owned(),
-                    layout::scope().account.clone(),
-                )]
-                .into(),
-                ..Access::default()
-            }),
+            Input::Access(layout::access()),
         ];
         self.desk.leads.store(true, Ordering::Relaxed);
         let mut streams = Streams::default();

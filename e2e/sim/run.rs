@@ -16,6 +16,7 @@ use crate::faults::{self, Planned};
 use crate::gateway::Gateway;
 use crate::history::{Counts, History};
 use crate::layout;
+use crate::member::Life;
 use crate::mischief::Mischief;
 use crate::net::Names;
 use crate::operator::Replica;
@@ -230,13 +231,15 @@ impl World {
         sim.host(machine.clone(), move || {
             let server = ShardServer {
                 ordinal,
-                machine: machine.clone(),
-                seed,
-                life: lives.fetch_add(1, Ordering::Relaxed),
-                clock,
-                names: names.clone(),
+                life: Life {
+                    machine: machine.clone(),
+                    seed,
+                    life: lives.fetch_add(1, Ordering::Relaxed),
+                    clock,
+                    names: names.clone(),
+                    kept: kept.clone(),
+                },
                 volume: Arc::clone(&volume),
-                kept: kept.clone(),
                 planted,
             };
             server.run()
@@ -249,12 +252,14 @@ impl World {
         let lives = AtomicU64::new(0);
         sim.host(name.clone(), move || {
             let gateway = Gateway {
-                name: name.clone(),
-                seed,
-                life: lives.fetch_add(1, Ordering::Relaxed),
-                clock,
-                names: names.clone(),
-                kept: kept.clone(),
+                life: Life {
+                    machine: name.clone(),
+                    seed,
+                    life: lives.fetch_add(1, Ordering::Relaxed),
+                    clock,
+                    names: names.clone(),
+                    kept: kept.clone(),
+                },
                 workload: workload.clone(),
             };
             gateway.run()

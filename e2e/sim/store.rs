@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_clock::{Clock, task};
+use millstream_server::roles::shard::serve::{GroupStore, Taken};
 use millstream_storage::memory::MemoryStore;
 use millstream_storage::testkit::dice::Dice;
 use millstream_storage::{
@@ -201,19 +202,6 @@ pub(crate) struct SimStore {
 }
 
 impl SimStore {
-    /// The epoch of this life.
-    pub(crate) const fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// Returns once a commit was refused because of a later life: the process has to end.
-    pub(crate) async fn fenced(&self) {
-        let mut is_fenced = self.is_fenced.clone();
-        if is_fenced.wait_for(|is_fenced| *is_fenced).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     fn enqueue(&self, request: Request) -> Result<(), StoreError> {
         self.queue.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
@@ -243,6 +231,24 @@ impl ShardLog for SimStore {
 
     async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
         self.view.status(shard).await
+    }
+}
+
+impl GroupStore for SimStore {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    async fn failed(&self) -> String {
+        let mut is_fenced = self.is_fenced.clone();
+        if is_fenced.wait_for(|is_fenced| *is_fenced).await.is_err() {
+            return std::future::pending().await;
+        }
+        "the store is fenced".to_owned()
+    }
+
+    fn taken(&self) -> Taken {
+        Taken::default()
     }
 }
 

@@ -6,18 +6,15 @@ mod last_look;
 mod lifecycle;
 mod producer;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_clock::task;
-use millstream_control::attach::RemoteControl;
-use millstream_rpc::{Routed, Seen};
+use millstream_rpc::Routed;
+use millstream_server::roles::gateway::WaitingControl;
 use millstream_storage::testkit::dice::Dice;
 use millstream_stream::{Status, Stream, Streams};
-use millstream_types::GroupId;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::api_server::ApiServer;
 use crate::clock::mixed;
@@ -28,8 +25,8 @@ use crate::layout;
 const PRODUCERS: u64 = 3;
 /// Consumers behind each gateway.
 const CONSUMERS: u64 = 1;
-/// Pause while a gateway is not ready.
-const NOT_READY_PAUSE: Duration = Duration::from_millis(100);
+/// How often the stage is looked at.
+const STAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a simulation is about at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +56,7 @@ pub(crate) struct Gate {
     pub(crate) name: String,
     pub(crate) life: u64,
     pub(crate) streams: Streams<Routed>,
-    pub(crate) control: RemoteControl,
-    pub(crate) seen: watch::Receiver<BTreeMap<GroupId, Seen>>,
-}
-
-impl Gate {
-    /// Whether it has seen the catalogue of every group: before that it takes no requests.
-    fn is_ready(&self) -> bool {
-        self.seen.borrow().len() == layout::SHARD_SERVERS as usize
-    }
+    pub(crate) control: Arc<WaitingControl>,
 }
 
 /// One client.
@@ -92,12 +81,9 @@ impl Client {
         streams
     }
 
-    /// Waits for a moment, and until the gateway takes requests; false when work is over.
+    /// Waits for a moment; false when work is over.
     async fn pause(&self, low_ms: u64, high_ms: u64) -> bool {
         task::sleep(Duration::from_millis(self.dice.between(low_ms, high_ms))).await;
-        while *self.stage.lock() == Stage::Work && !self.gate.is_ready() {
-            task::sleep(NOT_READY_PAUSE).await;
-        }
         *self.stage.lock() == Stage::Work
     }
 }
@@ -140,7 +126,7 @@ impl Workload {
             lifecycle::run(client("lifecycle", 0), gate.name == layout::gateway(0)),
         ));
         while *self.stage.lock() != Stage::LastLook {
-            task::sleep(NOT_READY_PAUSE).await;
+            task::sleep(STAGE_PAUSE).await;
         }
         last_look::run(&client("last", 0), &self.api).await;
         self.finished.lock().push(gate.name.clone());

@@ -51,7 +51,7 @@ fn wanted(api: &ApiServer) -> BTreeSet<(StreamUid, String)> {
     let streams = api.streams().into_iter();
     let state = |is_deleted| if is_deleted { "DELETING" } else { "ACTIVE" };
     streams
-        .map(|(uid, _, is_deleted)| (uid, state(is_deleted).to_owned()))
+        .map(|(uid, is_deleted)| (uid, state(is_deleted).to_owned()))
         .collect()
 }
 

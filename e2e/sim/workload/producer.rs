@@ -23,7 +23,7 @@ const FILL_BYTES_MAX: u64 = 120;
 const ATTEMPTS: usize = 3;
 
 pub(super) async fn run(client: Client) {
-    while client.pause(15, 110).await {
+    while client.pause(20, 160).await {
         let streams = client.active();
         if streams.is_empty() {
             continue;
