@@ -5,8 +5,9 @@
 //! It knows AWS's semantics and messages; it must not know HTTP, JSON, signatures or files. Every
 //! operation is a method of [`Streams`], in the file of its concern: `lifecycle`, `append`,
 //! `iterator`, `read`, `list`. Over several groups: `home` makes and removes streams, `guests` are
-//! their shards elsewhere, `sweep` removes those of a home that has lost its rows, `loss` is about those that a group has lost, `catalogue` tells what there is, `replica` is a
-//! copy of it. Start with [`Streams`] and [`Stream`], then `docs/formats/`.
+//! their shards elsewhere, `sweep` removes those of a home that has lost its rows, `loss` knows
+//! those that a group has lost, `catalogue` tells what there is, `replica` is a copy of it. Start
+//! with [`Streams`] and [`Stream`], then `docs/formats/`.
 
 pub mod append;
 pub mod catalogue;

@@ -65,7 +65,10 @@ impl Progress {
         if self.lives.insert(group.clone(), life) == Some(life) {
             return false;
         }
-        let stages = self.streams.values_mut();
-        stages.fold(false, |any, stage| stage.done.remove(group) || any)
+        let mut any = false;
+        for stage in self.streams.values_mut() {
+            any |= stage.done.remove(group);
+        }
+        any
     }
 }

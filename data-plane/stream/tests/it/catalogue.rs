@@ -136,9 +136,7 @@ async fn a_copy_puts_and_reads_and_keeps_its_counters_over_a_change() {
     assert_eq!(stream.settings().retention_hours, 48);
     assert_eq!(stream.counters().incoming_records.get(), 1);
     assert_eq!(stream.map().shards()[0].counters.incoming_records.get(), 1);
-    let payloads = bed
-        .payloads("s", millstream_stream::StartingPosition::TrimHorizon)
-        .await;
+    let payloads = bed.payloads("s", StartingPosition::TrimHorizon).await;
     assert_eq!(payloads, ["a"]);
 }
 
