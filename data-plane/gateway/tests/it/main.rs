@@ -5,6 +5,7 @@ mod client;
 mod cloudwatch;
 mod drain;
 mod fixture;
+mod hostile;
 mod protocols;
 mod signed;
 mod slow;
