@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use millstream_clock::{Clock, task};
@@ -14,8 +15,10 @@ use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tonic::Status;
+use tonic::client::Grpc;
 
 use crate::convert;
+use crate::meter::{Called, Meter, Side};
 use crate::routes::Routes;
 use crate::verdict::{Refused, Verdict};
 use crate::wanted::{Wanted, WhileWanted};
@@ -55,6 +58,7 @@ struct Shared {
     options: Options,
     connector: Arc<dyn Connector>,
     clock: Arc<dyn Clock>,
+    meter: OnceLock<Arc<dyn Meter>>,
     routes: RwLock<Routes>,
     /// Counts the changes of groups and their addresses.
     placed: watch::Sender<u64>,
@@ -73,12 +77,42 @@ pub(crate) enum CallError {
     /// It was not carried out.
     #[error("not carried out: {0}")]
     Refused(String),
+    /// The server had no room for it, and did not carry it out.
+    #[error("the server has no room for it")]
+    Overloaded,
     /// It may have been carried out.
     #[error("no answer: {0}")]
     Unknown(String),
 }
 
-pub(crate) type Client = ShardsClient<Channel>;
+/// Calls to one server.
+pub(crate) struct Client {
+    shards: ShardsClient<Channel>,
+    channel: Channel,
+}
+
+impl Client {
+    /// For a call whose messages are not the generated ones.
+    pub(crate) fn grpc(&self) -> Grpc<Channel> {
+        Grpc::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+impl Deref for Client {
+    type Target = ShardsClient<Channel>;
+
+    fn deref(&self) -> &ShardsClient<Channel> {
+        &self.shards
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut ShardsClient<Channel> {
+        &mut self.shards
+    }
+}
 
 impl Caller {
     /// Knows of no group yet; connections are opened by `connector`.
@@ -88,10 +122,16 @@ impl Caller {
             options,
             connector,
             clock,
+            meter: OnceLock::new(),
             routes: RwLock::default(),
             placed: watch::Sender::new(0),
             channels: Mutex::default(),
         }))
+    }
+
+    /// Counts its calls from now on. To be called once; a second meter is not used.
+    pub fn count_by(&self, meter: Arc<dyn Meter>) {
+        self.0.meter.get_or_init(|| meter);
     }
 
     /// Takes over which server holds which group of a pool (`<namespace>/<pool>`). Whoever else
@@ -159,6 +199,11 @@ impl Caller {
         self.0.routes.read().group_of(shard).cloned()
     }
 
+    /// Time since some fixed moment.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.clock.monotonic()
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.0.options
     }
@@ -169,14 +214,20 @@ impl Caller {
             let (connector, wanted) = WhileWanted::new(Arc::clone(&self.0.connector));
             (Channel::new(Arc::new(connector), server.clone()), wanted)
         });
-        ShardsClient::new(channel.clone())
+        let shards = ShardsClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Client {
+            shards,
+            channel: channel.clone(),
+        }
     }
 
-    /// Calls the server of `group`, again while the call is refused and there is time.
+    /// Calls the server of `group`, again while the call is refused and there is time. `name` is
+    /// what it is counted by.
     pub(crate) async fn call<T, F>(
         &self,
+        name: &'static str,
         group: &GroupId,
         attempt: impl Fn(Client, wire::Target) -> F,
     ) -> Result<T, CallError>
@@ -186,9 +237,10 @@ impl Caller {
         let started = self.0.clock.monotonic();
         let mut pause = FIRST_PAUSE;
         loop {
-            let refused = match self.once(group, &attempt).await {
+            let refused = match self.once(name, group, &attempt).await {
                 Verdict::Done(answer) => return Ok(answer),
                 Verdict::Unknown(reason) => return Err(CallError::Unknown(reason)),
+                Verdict::Refused(Refused::Overloaded) => return Err(CallError::Overloaded),
                 Verdict::Refused(refused) => refused,
             };
             if let Refused::WrongEpoch(current) = refused
@@ -210,6 +262,7 @@ impl Caller {
     /// The same for calls that may be carried out twice: they are repeated without an answer, too.
     pub(crate) async fn call_idempotent<T, F>(
         &self,
+        name: &'static str,
         group: &GroupId,
         attempt: impl Fn(Client, wire::Target) -> F,
     ) -> Result<T, CallError>
@@ -225,7 +278,7 @@ impl Caller {
                 }
             }
         };
-        self.call(group, attempt).await
+        self.call(name, group, attempt).await
     }
 
     /// The life of the group's writer, from its server: it refuses whoever names another one.
@@ -248,11 +301,12 @@ impl Caller {
                 Verdict::Unknown(reason) => Verdict::Unknown(reason),
             }
         };
-        self.call_idempotent(group, attempt).await
+        self.call_idempotent("Status", group, attempt).await
     }
 
     async fn once<T, F>(
         &self,
+        name: &'static str,
         group: &GroupId,
         attempt: &impl Fn(Client, wire::Target) -> F,
     ) -> Verdict<T>
@@ -264,10 +318,21 @@ impl Caller {
         };
         let client = self.client(&route.server);
         let attempt = attempt(client, convert::target(group, route.epoch));
-        match task::timeout(self.0.options.answer_within, attempt).await {
+        let began = self.now();
+        let verdict = match task::timeout(self.0.options.answer_within, attempt).await {
             Ok(verdict) => verdict,
             Err(_) => Verdict::Unknown(format!("{} did not answer in time", route.server)),
+        };
+        if let Some(meter) = self.0.meter.get() {
+            meter.called(&Called {
+                side: Side::Client,
+                call: name,
+                outcome: verdict.outcome(),
+                elapsed: self.now().saturating_sub(began),
+                bytes: 0,
+            });
         }
+        verdict
     }
 }
 

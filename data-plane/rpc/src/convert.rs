@@ -9,6 +9,7 @@ use millstream_stream::{
 };
 use millstream_types::{Epoch, GroupId, Millis, ShardUid, StreamUid};
 
+use crate::lanes::CALL_PARTS_MAX;
 use crate::wire;
 
 /// A message that breaks the protocol.
@@ -78,6 +79,26 @@ pub(crate) fn appends_in(appends: Vec<wire::Append>) -> Result<Vec<Append>, Malf
         })
     };
     appends.into_iter().map(append).collect()
+}
+
+/// Appends by parts that belong together.
+pub(crate) fn parts_in(appends: Vec<Append>, parts: &[u32]) -> Result<Vec<Vec<Append>>, Malformed> {
+    if parts.is_empty() {
+        return Ok(vec![appends]);
+    }
+    if parts.len() > CALL_PARTS_MAX {
+        return Err(Malformed("an append in too many parts"));
+    }
+    let all: u64 = parts.iter().copied().map(u64::from).sum();
+    if usize::try_from(all) != Ok(appends.len()) {
+        return Err(Malformed("an append that belongs to no part"));
+    }
+    let mut appends = appends.into_iter();
+    let part = |count: &u32| {
+        let count = usize::try_from(*count).unwrap_or(usize::MAX);
+        appends.by_ref().take(count).collect()
+    };
+    Ok(parts.iter().map(part).collect())
 }
 
 pub(crate) fn result_out(result: Result<Appended, AppendError>) -> wire::AppendResult {

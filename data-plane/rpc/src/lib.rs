@@ -11,6 +11,9 @@
 mod call;
 mod convert;
 mod follow;
+mod lanes;
+pub mod meter;
+mod outgoing;
 mod peers;
 mod routed;
 mod routes;
@@ -35,4 +38,5 @@ pub use call::{Caller, Options};
 pub use follow::{Follower, Seen};
 pub use peers::RemoteGroups;
 pub use routed::Routed;
+pub use server::door::{Door, REQUEST_BYTES_MAX};
 pub use server::{ShardServer, ShardService};

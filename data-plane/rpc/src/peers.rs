@@ -52,7 +52,8 @@ impl PeerGroups for RemoteGroups {
                 })
             }
         };
-        let reply = self.caller.call_idempotent(group, attempt).await;
+        let called = self.caller.call_idempotent("OpenShards", group, attempt);
+        let reply = called.await;
         let reply = reply.map_err(|error| failed(&error))?;
         match reply.outcome {
             Some(Outcome::Failed(failed)) => done(failed)?,
@@ -83,7 +84,8 @@ impl PeerGroups for RemoteGroups {
                 })
             }
         };
-        let reply = self.caller.call_idempotent(group, attempt).await;
+        let called = self.caller.call_idempotent("DropShards", group, attempt);
+        let reply = called.await;
         match reply.map_err(|error| failed(&error))?.outcome {
             Some(Outcome::Failed(failed)) => done(failed),
             _ => Err(PeerError("a reply without an outcome".to_owned())),

@@ -1,6 +1,7 @@
 //! A shard log whose shards are on other servers: each call goes to the server of the shard's
 //! group.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use millstream_stream::{
     Append, AppendError, Appended, Read, ReadError, ReadLimit, ShardStatus, StoreError,
 };
 use millstream_types::{GroupId, Millis, ShardUid};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::call::{CallError, Caller, verdict};
+use crate::call::{CallError, Caller, Client, verdict};
 use crate::convert::{self, Malformed};
+use crate::lanes::{Lanes, Part, Results};
+use crate::outgoing::{self, Appends};
 use crate::wire;
 
 /// The budget of bytes on their way is counted in so many.
@@ -25,14 +28,23 @@ const RECORD_EXTRA_BYTES: usize = 64;
 const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The log. Clones share everything.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Routed {
     caller: Caller,
     in_flight: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
+}
+
+impl fmt::Debug for Routed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routed")
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The appends of one request that go to one group.
-struct Part {
+struct ToGroup {
     group: GroupId,
     appends: Vec<Append>,
     /// Their places in the request.
@@ -47,6 +59,7 @@ impl Routed {
         Self {
             caller,
             in_flight: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
+            lanes: Arc::default(),
         }
     }
 
@@ -56,54 +69,116 @@ impl Routed {
         &self.caller
     }
 
-    fn reserve(&self, appends: &[Append]) -> Result<OwnedSemaphorePermit, StoreError> {
-        let records = appends.iter().flat_map(|append| &append.records);
-        let bytes: usize = records
-            .map(|record| record.key.len() + record.data.len() + RECORD_EXTRA_BYTES)
-            .sum();
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
+    fn reserve(&self, appends: &[Append]) -> Result<Arc<OwnedSemaphorePermit>, StoreError> {
+        let units = u32::try_from(bytes_of(appends).div_ceil(BUDGET_UNIT_BYTES));
+        let units = units.unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.in_flight).try_acquire_many_owned(units);
-        permit.map_err(|_| StoreError::Overloaded)
+        permit.map(Arc::new).map_err(|_| StoreError::Overloaded)
     }
 
-    async fn append_part(
+    /// Sends appends to a group, with those of others that are on their way there.
+    async fn append_to(
         &self,
         group: &GroupId,
         appends: Vec<Append>,
-    ) -> Vec<Result<Appended, AppendError>> {
+        reserved: Arc<OwnedSemaphorePermit>,
+    ) -> Results {
         let count = appends.len();
-        let appends = convert::appends_out(appends);
-        let attempt = |mut client: crate::call::Client, target| {
-            let request = wire::AppendRequest {
-                target: Some(target),
-                // the records themselves are shared
-                appends: appends.clone(),
-            };
+        let (answer, answered) = oneshot::channel();
+        let part = Part {
+            bytes: bytes_of(&appends),
+            appends,
+            since: self.caller.now(),
+            answer,
+            reserved,
+        };
+        if self.lanes.enter(group, part) {
+            // A task of its own: whoever asked may go away, and others wait for the same calls.
+            drop(task::spawn("appends", self.clone().send(group.clone())));
+        }
+        let unknown = || vec![Err(AppendError::Unknown); count];
+        answered.await.unwrap_or_else(|_| unknown())
+    }
+
+    /// Makes one call after the other while there is something to send.
+    async fn send(self, group: GroupId) {
+        while let Some(parts) = self.lanes.next(&group) {
+            let error = self.send_parts(&group, parts).await;
+            if error == Some(AppendError::Unreachable) {
+                self.give_up_the_old(&group);
+            }
+        }
+    }
+
+    /// Those that have waited for as long as a call is repeated are not sent any more: whoever asked
+    /// would have gone.
+    fn give_up_the_old(&self, group: &GroupId) {
+        let since = self
+            .caller
+            .now()
+            .checked_sub(self.caller.options().repeat_for);
+        for part in since.map_or_else(Vec::new, |since| self.lanes.give_up(group, since)) {
+            let failed = vec![Err(AppendError::Unreachable); part.appends.len()];
+            drop(part.answer.send(failed));
+        }
+    }
+
+    /// One call; says how it failed as a whole, if it did.
+    async fn send_parts(&self, group: &GroupId, parts: Vec<Part>) -> Option<AppendError> {
+        let (mut request, mut waiting) = (Appends::default(), Vec::new());
+        let is_alone = parts.len() == 1;
+        for part in parts {
+            let count = part.appends.len();
+            if !is_alone {
+                request.parts.push(u32::try_from(count).unwrap_or(u32::MAX));
+            }
+            request.appends.extend(convert::appends_out(part.appends));
+            waiting.push((count, part.answer, part.reserved));
+        }
+        let count = request.appends.len();
+        let request = Arc::new(request);
+        let attempt = |client: Client, target| {
+            let request = Arc::clone(&request);
             async move {
                 use wire::append_reply::Outcome;
-                verdict(client.append(request).await, |reply| match &reply.outcome {
+                let replied = outgoing::append(&client, target, request).await;
+                verdict(replied, |reply| match &reply.outcome {
                     Some(Outcome::Refused(refused)) => Some(refused),
                     Some(Outcome::Done(_)) | None => None,
                 })
             }
         };
-        match self.caller.call(group, attempt).await {
-            Ok(reply) => results(reply, count),
+        let (results, failed) = match self.caller.call("Append", group, attempt).await {
+            Ok(reply) => (results(reply, count), None),
             Err(error) => {
                 let failed = match &error {
                     CallError::Refused(_) => AppendError::Unreachable,
+                    CallError::Overloaded => AppendError::Overloaded,
                     CallError::Unknown(_) => AppendError::Unknown,
                 };
                 // Each put would say so while a server is away: the watch on its catalogue does once.
-                tracing::debug!(%group, %error, "an append failed");
-                vec![Err(failed); count]
+                tracing::debug!(%group, %error, "appends failed");
+                (vec![Err(failed); count], Some(failed))
             },
+        };
+        let mut results = results.into_iter();
+        for (count, answer, _reserved) in waiting {
+            // nobody may wait for it any more
+            drop(answer.send(results.by_ref().take(count).collect()));
         }
+        failed
     }
 
     async fn group_of(&self, shard: ShardUid) -> Result<GroupId, ReadError> {
         self.caller.group_of(shard).ok_or(ReadError::NoShard)
     }
+}
+
+fn bytes_of(appends: &[Append]) -> usize {
+    let records = appends.iter().flat_map(|append| &append.records);
+    records
+        .map(|record| record.key.len() + record.data.len() + RECORD_EXTRA_BYTES)
+        .sum()
 }
 
 fn results(reply: wire::AppendReply, count: usize) -> Vec<Result<Appended, AppendError>> {
@@ -118,7 +193,10 @@ fn results(reply: wire::AppendReply, count: usize) -> Vec<Result<Appended, Appen
 
 impl From<CallError> for ReadError {
     fn from(error: CallError) -> Self {
-        Self::Unreachable(error.to_string())
+        match error {
+            CallError::Overloaded => Self::Overloaded,
+            CallError::Refused(_) | CallError::Unknown(_) => Self::Unreachable(error.to_string()),
+        }
     }
 }
 
@@ -135,16 +213,16 @@ impl ShardLog for Routed {
         &self,
         appends: Vec<Append>,
     ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
-        let _reserved = self.reserve(&appends)?;
+        let reserved = self.reserve(&appends)?;
         let mut answers = vec![Err(AppendError::NoShard); appends.len()];
-        let mut parts: Vec<Part> = Vec::new();
+        let mut parts: Vec<ToGroup> = Vec::new();
         for (place, append) in appends.into_iter().enumerate() {
             let Some(group) = self.caller.group_of(append.shard) else {
                 continue;
             };
             let known = parts.iter().position(|part| part.group == group);
             let at = known.unwrap_or_else(|| {
-                parts.push(Part {
+                parts.push(ToGroup {
                     group,
                     appends: Vec::new(),
                     places: Vec::new(),
@@ -154,9 +232,12 @@ impl ShardLog for Routed {
             parts[at].appends.push(append);
             parts[at].places.push(place);
         }
-        let each = parts.into_iter().map(|part| async move {
-            let results = self.append_part(&part.group, part.appends).await;
-            (part.places, results)
+        let each = parts.into_iter().map(|part| {
+            let reserved = Arc::clone(&reserved);
+            async move {
+                let results = self.append_to(&part.group, part.appends, reserved).await;
+                (part.places, results)
+            }
         });
         for (places, results) in join_all(each).await {
             for (place, result) in places.into_iter().zip(results) {
@@ -169,7 +250,7 @@ impl ShardLog for Routed {
     async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
         use wire::read_reply::Outcome;
         let group = self.group_of(shard).await?;
-        let attempt = |mut client: crate::call::Client, target| async move {
+        let attempt = |mut client: Client, target| async move {
             let request = wire::ReadRequest {
                 target: Some(target),
                 shard: convert::uid_bytes(shard.0),
@@ -182,7 +263,12 @@ impl ShardLog for Routed {
                 _ => None,
             })
         };
-        match self.caller.call_idempotent(&group, attempt).await?.outcome {
+        match self
+            .caller
+            .call_idempotent("Read", &group, attempt)
+            .await?
+            .outcome
+        {
             Some(Outcome::Page(page)) => Ok(convert::page_in(page)?),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),
@@ -192,7 +278,7 @@ impl ShardLog for Routed {
     async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
         use wire::number_at_reply::Outcome;
         let group = self.group_of(shard).await?;
-        let attempt = |mut client: crate::call::Client, target| async move {
+        let attempt = |mut client: Client, target| async move {
             let request = wire::NumberAtRequest {
                 target: Some(target),
                 shard: convert::uid_bytes(shard.0),
@@ -205,7 +291,12 @@ impl ShardLog for Routed {
                 }
             })
         };
-        match self.caller.call_idempotent(&group, attempt).await?.outcome {
+        match self
+            .caller
+            .call_idempotent("NumberAt", &group, attempt)
+            .await?
+            .outcome
+        {
             Some(Outcome::Number(number)) => Ok(number),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),
@@ -216,7 +307,7 @@ impl ShardLog for Routed {
         let Ok(group) = self.group_of(shard).await else {
             return;
         };
-        let attempt = |mut client: crate::call::Client, target| async move {
+        let attempt = |mut client: Client, target| async move {
             let request = wire::WaitPastRequest {
                 target: Some(target),
                 shard: convert::uid_bytes(shard.0),
@@ -226,7 +317,7 @@ impl ShardLog for Routed {
                 reply.refused.as_ref()
             })
         };
-        if let Err(error) = self.caller.call(&group, attempt).await {
+        if let Err(error) = self.caller.call("WaitPast", &group, attempt).await {
             tracing::debug!(%group, %error, "waiting for a shard failed");
             task::sleep(WAIT_FAILED_PAUSE).await;
         }
@@ -235,7 +326,7 @@ impl ShardLog for Routed {
     async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
         use wire::status_reply::Outcome;
         let group = self.group_of(shard).await?;
-        let attempt = |mut client: crate::call::Client, target| async move {
+        let attempt = |mut client: Client, target| async move {
             let request = wire::StatusRequest {
                 target: Some(target),
                 shard: convert::uid_bytes(shard.0),
@@ -245,7 +336,12 @@ impl ShardLog for Routed {
                 _ => None,
             })
         };
-        match self.caller.call_idempotent(&group, attempt).await?.outcome {
+        match self
+            .caller
+            .call_idempotent("Status", &group, attempt)
+            .await?
+            .outcome
+        {
             Some(Outcome::Status(status)) => Ok(convert::status_in(status)),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),

@@ -1,22 +1,28 @@
 //! The server's half: the shards and rows of this process, for whoever names its group and epoch.
 
+mod calls;
+pub(crate) mod door;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream as Updates;
+use futures::future::join_all;
 use futures::stream;
 use millstream_clock::task;
 use millstream_link::Role;
 use millstream_link::grpc::{self, Ending, MESSAGE_BYTES_MAX, require};
 use millstream_stream::catalogue::{self, Change, Update, Watcher};
-use millstream_stream::{AppendError, ReadLimit, StoreError};
+use millstream_stream::{Append, AppendError, Appended, ReadLimit, StoreError};
 use millstream_stream::{ShardStore, Streams};
 use millstream_types::{Epoch, GroupId, Millis, caps};
 use tonic::{Request, Response, Status};
 
 use crate::convert::{self, Malformed};
+use crate::server::calls::Call;
+use crate::server::door::{Door, WasRefused};
 use crate::wire;
 use crate::wire::catalogue_update::What;
 use crate::wire::refusal::Reason;
@@ -34,7 +40,7 @@ pub struct ShardService<S> {
 }
 
 /// The service as a server takes it.
-pub type ShardServer<S> = ShardsServer<ShardService<S>>;
+pub type ShardServer<S> = Door<ShardsServer<ShardService<S>>>;
 
 impl<S> Clone for ShardService<S> {
     fn clone(&self) -> Self {
@@ -62,9 +68,22 @@ impl<S: ShardStore> ShardService<S> {
     /// As a server takes it.
     #[must_use]
     pub fn into_server(self) -> ShardServer<S> {
-        ShardsServer::new(self)
+        let service = ShardsServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Door::new(service)
+    }
+
+    async fn append_part(&self, appends: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        let count = appends.len();
+        self.store.append(appends).await.unwrap_or_else(|error| {
+            let each = match error {
+                StoreError::Overloaded => AppendError::Overloaded,
+                StoreError::NoSpace => AppendError::NoSpace,
+                StoreError::Closed => AppendError::Unknown,
+            };
+            vec![Err(each); count]
+        })
     }
 
     /// Why the call is not for this server, if so.
@@ -84,10 +103,29 @@ impl<S: ShardStore> ShardService<S> {
         })
     }
 
-    /// A home of this group's pool.
-    fn require_home<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        require(request, &[Role::Shard])?;
-        self.require_client(request)
+    /// One call: who may make it, whether it is for this server, and then what is to be done.
+    async fn answer<Q, F>(
+        &self,
+        callers: Callers,
+        request: Request<Q>,
+        act: impl FnOnce(Q) -> F,
+    ) -> Result<Response<Q::Reply>, Status>
+    where
+        Q: Call,
+        F: Future<Output = Result<Q::Reply, Malformed>>,
+    {
+        if callers == Callers::Homes {
+            require(&request, &[Role::Shard])?;
+        }
+        self.require_client(&request)?;
+        let request = request.into_inner();
+        if let Some(refusal) = self.refusal(request.target()) {
+            let mut response = Response::new(Q::refused(refusal));
+            response.extensions_mut().insert(WasRefused);
+            return Ok(response);
+        }
+        let reply = act(request).await;
+        reply.map(Response::new).map_err(invalid)
     }
 
     /// A gateway, which serves all accounts, or a shard server of the same account: pods of one
@@ -101,6 +139,15 @@ impl<S: ShardStore> ShardService<S> {
         }
         Ok(())
     }
+}
+
+/// Who may make a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Callers {
+    /// Whoever puts and reads.
+    Clients,
+    /// The homes of this group's pool.
+    Homes,
 }
 
 fn invalid(error: Malformed) -> Status {
@@ -118,7 +165,7 @@ struct Telling<S> {
 }
 
 impl<S: ShardStore> Telling<S> {
-    /// The next message; none when the server ends.
+    /// The next message; none when the call should come to its end.
     async fn next(&mut self) -> Option<wire::CatalogueUpdate> {
         while self.queue.is_empty() {
             let update = tokio::select! {
@@ -168,28 +215,17 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::AppendRequest>,
     ) -> Result<Response<wire::AppendReply>, Status> {
         use wire::append_reply::Outcome;
-        self.require_client(&request)?;
-        let request = request.into_inner();
-        if let Some(refused) = self.refusal(request.target.as_ref()) {
-            let outcome = Some(Outcome::Refused(refused));
-            return Ok(Response::new(wire::AppendReply { outcome }));
-        }
-        let appends = convert::appends_in(request.appends).map_err(invalid)?;
-        let count = appends.len();
-        let results = match self.store.append(appends).await {
-            Ok(results) => results,
-            Err(error) => {
-                let each = match error {
-                    StoreError::Overloaded => AppendError::Overloaded,
-                    StoreError::NoSpace => AppendError::NoSpace,
-                    StoreError::Closed => AppendError::Unknown,
-                };
-                vec![Err(each); count]
-            },
+        let append = |request: wire::AppendRequest| async move {
+            let appends = convert::appends_in(request.appends)?;
+            let parts = convert::parts_in(appends, &request.parts)?;
+            // Each is taken or refused as if it had come alone. They are begun in their order.
+            let parts = join_all(parts.into_iter().map(|part| self.append_part(part))).await;
+            let results = parts.into_iter().flatten().map(convert::result_out);
+            let results = results.collect();
+            let outcome = Some(Outcome::Done(wire::AppendResults { results }));
+            Ok(wire::AppendReply { outcome })
         };
-        let results = results.into_iter().map(convert::result_out).collect();
-        let outcome = Some(Outcome::Done(wire::AppendResults { results }));
-        Ok(Response::new(wire::AppendReply { outcome }))
+        self.answer(Callers::Clients, request, append).await
     }
 
     async fn read(
@@ -197,27 +233,22 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::ReadRequest>,
     ) -> Result<Response<wire::ReadReply>, Status> {
         use wire::read_reply::Outcome;
-        self.require_client(&request)?;
-        let request = request.into_inner();
-        let outcome = match self.refusal(request.target.as_ref()) {
-            Some(refused) => Outcome::Refused(refused),
-            None => {
-                let clipped = |asked: u64, most: usize| {
-                    usize::try_from(asked).map_or(most, |asked| asked.min(most))
-                };
-                let limit = ReadLimit {
-                    records: clipped(request.records_max, caps::GET_RECORDS_RECORDS_MAX),
-                    bytes: clipped(request.bytes_max, caps::GET_RECORDS_BYTES_MAX),
-                };
-                let shard = convert::shard_uid(&request.shard).map_err(invalid)?;
-                match self.store.read(shard, request.from, limit).await {
-                    Ok(read) => Outcome::Page(convert::page_out(read)),
-                    Err(error) => Outcome::Failed(convert::read_failure_out(&error)),
-                }
-            },
+        let read = |request: wire::ReadRequest| async move {
+            let clipped = |asked: u64, most: usize| {
+                usize::try_from(asked).map_or(most, |asked| asked.min(most))
+            };
+            let limit = ReadLimit {
+                records: clipped(request.records_max, caps::GET_RECORDS_RECORDS_MAX),
+                bytes: clipped(request.bytes_max, caps::GET_RECORDS_BYTES_MAX),
+            };
+            let shard = convert::shard_uid(&request.shard)?;
+            let outcome = Some(match self.store.read(shard, request.from, limit).await {
+                Ok(read) => Outcome::Page(convert::page_out(read)),
+                Err(error) => Outcome::Failed(convert::read_failure_out(&error)),
+            });
+            Ok(wire::ReadReply { outcome })
         };
-        let outcome = Some(outcome);
-        Ok(Response::new(wire::ReadReply { outcome }))
+        self.answer(Callers::Clients, request, read).await
     }
 
     async fn number_at(
@@ -225,20 +256,16 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::NumberAtRequest>,
     ) -> Result<Response<wire::NumberAtReply>, Status> {
         use wire::number_at_reply::Outcome;
-        self.require_client(&request)?;
-        let request = request.into_inner();
-        let outcome = match self.refusal(request.target.as_ref()) {
-            Some(refused) => Outcome::Refused(refused),
-            None => {
-                let shard = convert::shard_uid(&request.shard).map_err(invalid)?;
-                match self.store.number_at(shard, Millis(request.time_ms)).await {
-                    Ok(number) => Outcome::Number(number),
-                    Err(error) => Outcome::Failed(convert::read_failure_out(&error)),
-                }
-            },
+        let number_at = |request: wire::NumberAtRequest| async move {
+            let shard = convert::shard_uid(&request.shard)?;
+            let found = self.store.number_at(shard, Millis(request.time_ms)).await;
+            let outcome = Some(match found {
+                Ok(number) => Outcome::Number(number),
+                Err(error) => Outcome::Failed(convert::read_failure_out(&error)),
+            });
+            Ok(wire::NumberAtReply { outcome })
         };
-        let outcome = Some(outcome);
-        Ok(Response::new(wire::NumberAtReply { outcome }))
+        self.answer(Callers::Clients, request, number_at).await
     }
 
     async fn status(
@@ -246,32 +273,24 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusReply>, Status> {
         use wire::status_reply::Outcome;
-        self.require_client(&request)?;
-        let request = request.into_inner();
-        let outcome = match self.refusal(request.target.as_ref()) {
-            Some(refused) => Outcome::Refused(refused),
-            None => {
-                let shard = convert::shard_uid(&request.shard).map_err(invalid)?;
-                match self.store.status(shard).await {
-                    Ok(status) => Outcome::Status(convert::status_out(status)),
-                    Err(error) => Outcome::Failed(convert::read_failure_out(&error)),
-                }
-            },
+        let status = |request: wire::StatusRequest| async move {
+            let shard = convert::shard_uid(&request.shard)?;
+            let outcome = Some(match self.store.status(shard).await {
+                Ok(status) => Outcome::Status(convert::status_out(status)),
+                Err(error) => Outcome::Failed(convert::read_failure_out(&error)),
+            });
+            Ok(wire::StatusReply { outcome })
         };
-        let outcome = Some(outcome);
-        Ok(Response::new(wire::StatusReply { outcome }))
+        self.answer(Callers::Clients, request, status).await
     }
 
     async fn wait_past(
         &self,
         request: Request<wire::WaitPastRequest>,
     ) -> Result<Response<wire::WaitPastReply>, Status> {
-        self.require_client(&request)?;
         let mut ending = grpc::ending(&request);
-        let request = request.into_inner();
-        let refused = self.refusal(request.target.as_ref());
-        if refused.is_none() {
-            let shard = convert::shard_uid(&request.shard).map_err(invalid)?;
+        let wait_past = |request: wire::WaitPastRequest| async move {
+            let shard = convert::shard_uid(&request.shard)?;
             let wait = self.store.wait_past(shard, request.number);
             tokio::select! {
                 biased;
@@ -279,8 +298,9 @@ impl<S: ShardStore> Shards for ShardService<S> {
                 () = ending.wait() => {},
                 Ok(()) | Err(task::Elapsed) = task::timeout(WAIT_MAX, wait) => {},
             }
-        }
-        Ok(Response::new(wire::WaitPastReply { refused }))
+            Ok(wire::WaitPastReply { refused: None })
+        };
+        self.answer(Callers::Clients, request, wait_past).await
     }
 
     async fn open_shards(
@@ -288,25 +308,17 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::OpenShardsRequest>,
     ) -> Result<Response<wire::OpenShardsReply>, Status> {
         use wire::open_shards_reply::Outcome;
-        self.require_home(&request)?;
-        let request = request.into_inner();
-        let mut lost = Vec::new();
-        let outcome = match self.refusal(request.target.as_ref()) {
-            Some(refused) => Outcome::Refused(refused),
-            None => {
-                let guests = convert::guests_in(&request).map_err(invalid)?;
-                let before = convert::shards_in(&request.opened_before).map_err(invalid)?;
-                Outcome::Failed(match self.streams.host(guests, before).await {
-                    Ok(missing) => {
-                        lost = convert::shards_out(&missing);
-                        String::new()
-                    },
-                    Err(error) => error.to_string(),
-                })
-            },
+        let open_shards = |request: wire::OpenShardsRequest| async move {
+            let guests = convert::guests_in(&request)?;
+            let before = convert::shards_in(&request.opened_before)?;
+            let (failed, lost) = match self.streams.host(guests, before).await {
+                Ok(missing) => (String::new(), convert::shards_out(&missing)),
+                Err(error) => (error.to_string(), Vec::new()),
+            };
+            let outcome = Some(Outcome::Failed(failed));
+            Ok(wire::OpenShardsReply { outcome, lost })
         };
-        let outcome = Some(outcome);
-        Ok(Response::new(wire::OpenShardsReply { outcome, lost }))
+        self.answer(Callers::Homes, request, open_shards).await
     }
 
     async fn drop_shards(
@@ -314,18 +326,14 @@ impl<S: ShardStore> Shards for ShardService<S> {
         request: Request<wire::DropShardsRequest>,
     ) -> Result<Response<wire::DropShardsReply>, Status> {
         use wire::drop_shards_reply::Outcome;
-        self.require_home(&request)?;
-        let request = request.into_inner();
-        let outcome = match self.refusal(request.target.as_ref()) {
-            Some(refused) => Outcome::Refused(refused),
-            None => {
-                let stream = convert::stream_uid(&request.stream).map_err(invalid)?;
-                let evicted = self.streams.evict(stream).await;
-                Outcome::Failed(evicted.map_or_else(|error| error.to_string(), |()| String::new()))
-            },
+        let drop_shards = |request: wire::DropShardsRequest| async move {
+            let stream = convert::stream_uid(&request.stream)?;
+            let evicted = self.streams.evict(stream).await;
+            let failed = evicted.map_or_else(|error| error.to_string(), |()| String::new());
+            let outcome = Some(Outcome::Failed(failed));
+            Ok(wire::DropShardsReply { outcome })
         };
-        let outcome = Some(outcome);
-        Ok(Response::new(wire::DropShardsReply { outcome }))
+        self.answer(Callers::Homes, request, drop_shards).await
     }
 
     async fn watch_catalogue(
@@ -357,56 +365,4 @@ impl<S: ShardStore> Shards for ShardService<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use millstream_clock::{Clock, SystemClock, SystemEntropy};
-    use millstream_link::{Identity, PeerIdentity};
-    use millstream_storage::memory::MemoryStore;
-    use millstream_stream::{Options, TokenKey};
-    use tonic::Code;
-
-    use super::*;
-
-    fn service() -> ShardService<MemoryStore> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let store = Arc::new(MemoryStore::new(Arc::clone(&clock)));
-        let key = TokenKey::new([7; 32]);
-        let entropy = Arc::new(SystemEntropy);
-        let streams = Streams::open(Arc::clone(&store), Options::default(), clock, entropy, &key);
-        let group = GroupId::new("team-a", "default", 0).expect("a group");
-        ShardService::new(store, streams.expect("no rows yet"), group, Epoch(1))
-    }
-
-    fn from<T>(caller: (&str, Role), message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let identity = Identity::new(caller.0, caller.1, "p-0").expect("an identity");
-        request
-            .extensions_mut()
-            .insert(PeerIdentity::Known(identity));
-        request
-    }
-
-    #[tokio::test]
-    async fn a_shard_server_of_another_namespace_may_nothing() {
-        let service = service();
-        for (caller, may) in [
-            (("millstream", Role::Gateway), true),
-            (("team-a", Role::Shard), true),
-            (("team-b", Role::Shard), false),
-        ] {
-            let code = |result: Result<(), Status>| match result {
-                Ok(()) => true,
-                Err(status) => status.code() != Code::PermissionDenied,
-            };
-            let appended = service.append(from(caller, wire::AppendRequest::default()));
-            let read = service.read(from(caller, wire::ReadRequest::default()));
-            let watch =
-                service.watch_catalogue(from(caller, wire::WatchCatalogueRequest::default()));
-            let allowed = [
-                code(appended.await.map(drop)),
-                code(read.await.map(drop)),
-                code(watch.await.map(drop)),
-            ];
-            assert_eq!(allowed, [may; 3], "{caller:?}");
-        }
-    }
-}
+mod tests;

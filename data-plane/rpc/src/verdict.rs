@@ -7,6 +7,7 @@ use millstream_link::grpc::was_not_sent;
 use millstream_types::Epoch;
 use tonic::Status;
 
+use crate::meter::Outcome;
 use crate::wire;
 
 /// What became of one attempt.
@@ -27,11 +28,24 @@ pub(crate) enum Refused {
     NotOwner,
     /// The server holds it in this life of its writer.
     WrongEpoch(Epoch),
+    /// The server had no room. It is told to whoever asked, and not repeated.
+    Overloaded,
     /// Nothing was sent.
     NotSent(String),
 }
 
 impl<T> Verdict<T> {
+    /// As it is counted. What is unknown at last may be a first attempt of a call that is repeated.
+    pub(crate) const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Done(_) => Outcome::Done,
+            Self::Unknown(_) => Outcome::Unknown,
+            Self::Refused(Refused::Overloaded) => Outcome::Overloaded,
+            Self::Refused(Refused::NotSent(_)) => Outcome::NotSent,
+            Self::Refused(Refused::NotOwner | Refused::WrongEpoch(_)) => Outcome::Refused,
+        }
+    }
+
     /// Of a reply that was either refused or not.
     pub(crate) fn of_reply(refused: Option<&wire::Refusal>, reply: T) -> Self {
         use wire::refusal::Reason;
@@ -42,6 +56,7 @@ impl<T> Verdict<T> {
                 Some(Reason::WrongEpoch(wrong)) => {
                     Self::Refused(Refused::WrongEpoch(Epoch(wrong.current)))
                 },
+                Some(Reason::Overloaded(_)) => Self::Refused(Refused::Overloaded),
                 // A later program refuses for a reason that this one does not know: refused.
                 None => Self::Refused(Refused::NotOwner),
             },
@@ -79,6 +94,10 @@ mod tests {
         assert_eq!(
             refusal(Some(Reason::WrongEpoch(wire::WrongEpoch { current: 9 }))),
             Verdict::Refused(Refused::WrongEpoch(Epoch(9)))
+        );
+        assert_eq!(
+            refusal(Some(Reason::Overloaded(wire::Overloaded {}))),
+            Verdict::Refused(Refused::Overloaded)
         );
         assert_eq!(refusal(None), Verdict::Refused(Refused::NotOwner));
     }

@@ -17,7 +17,9 @@ use millstream_link::tls::{Keys, TlsConnector, TlsListener};
 use millstream_link::{
     Address, BoxIo, ConnectError, Connection, Connector, Endpoint, Identity, Listener as _, Role,
 };
-use millstream_rpc::{Caller, Follower, Options, RemoteGroups, Routed, Seen, ShardService};
+use millstream_rpc::{
+    Caller, Follower, Options, REQUEST_BYTES_MAX, RemoteGroups, Routed, Seen, ShardService,
+};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::{
     Home, NewStream, PutEntry, Settings, ShardStore, Spread, Streams, TokenKey,
@@ -54,6 +56,8 @@ pub(crate) fn entry_at(hash_key: u128, data: impl Into<Bytes>) -> PutEntry {
 /// Whoever signs certificates, and the clock of all.
 pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
+    /// Bytes of requests for which servers have room.
+    pub(crate) request_bytes: usize,
     authority: Authority,
 }
 
@@ -62,6 +66,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let authority = Authority::generate(clock.now(), &SystemEntropy);
         Self {
+            request_bytes: REQUEST_BYTES_MAX,
             authority: authority.expect("an authority"),
             clock,
         }
@@ -142,7 +147,8 @@ impl World {
             drain_timeout: std::time::Duration::from_secs(3600),
             ..ServeOptions::default()
         };
-        let serving = serve(listener, service.into_server(), options, stopped);
+        let service = service.into_server().within(self.request_bytes);
+        let serving = serve(listener, service, options, stopped);
         let serving = task::spawn("serve", serving);
         Server {
             store,

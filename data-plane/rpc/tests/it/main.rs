@@ -4,3 +4,4 @@ mod cluster;
 mod doubt;
 mod follow;
 mod put;
+mod together;

@@ -1,0 +1,91 @@
+//! Many appends at once: they go together, and what a server has no room for is throttled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use millstream_clock::task;
+use millstream_link::Role;
+use millstream_rpc::Options;
+use millstream_rpc::meter::{Called, Meter, Outcome, Side};
+use millstream_stream::Kind;
+use parking_lot::Mutex;
+
+use crate::cluster::{POOL, World, entry_at, group, name, placed, scope};
+
+/// What became of the appends.
+#[derive(Clone, Default)]
+struct Appends(Arc<Mutex<Vec<Outcome>>>);
+
+impl Meter for Appends {
+    fn called(&self, called: &Called) {
+        assert_eq!(called.side, Side::Client);
+        if called.call == "Append" {
+            self.0.lock().push(called.outcome);
+        }
+    }
+}
+
+#[tokio::test]
+async fn appends_that_come_while_calls_are_under_way_go_together_in_their_order() {
+    let (world, appends) = (World::new(), Appends::default());
+    let mut servers = world.pool(1).await;
+    world.create(&servers, "s", 1).await;
+    let options = Options {
+        repeat_for: Duration::from_secs(30),
+        ..Options::default()
+    };
+    let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
+    gateway.caller.count_by(Arc::new(appends.clone()));
+    gateway.place(1, &servers).await;
+    let put = async |number: usize| {
+        let entry = entry_at(0, number.to_string());
+        let streams = &gateway.streams;
+        let put = streams.put_record(&scope(), &name("s"), entry, None).await;
+        put.expect("durable")
+    };
+    // The first two are on their way until there is a server again.
+    let store = servers.pop().expect("one").end().await;
+    let serving = async {
+        task::sleep(Duration::from_millis(100)).await;
+        let server = [world.serve(store, group(0), 2).await];
+        assert!(gateway.caller.place(POOL, (1, 2), &placed(&server)));
+        server
+    };
+    let (_, _server) = join(join_all((0..50).map(put)), serving).await;
+    let done = |outcome: &&Outcome| **outcome == Outcome::Done;
+    let calls = appends.0.lock().iter().filter(done).count();
+    assert!((1..=3).contains(&calls), "{calls} calls");
+    let mut payloads = gateway.payloads("s", 0).await;
+    payloads[..2].sort();
+    let expected: Vec<String> = (0..50).map(|number: usize| number.to_string()).collect();
+    assert_eq!(payloads, expected);
+}
+
+#[tokio::test]
+async fn what_a_server_has_no_room_for_is_throttled_and_not_sent_again() {
+    let (mut world, appends) = (World::new(), Appends::default());
+    world.request_bytes = 2000;
+    let servers = world.pool(1).await;
+    world.create(&servers, "s", 1).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.caller.count_by(Arc::new(appends.clone()));
+    gateway.place(1, &servers).await;
+    let put = async |data: String| {
+        let (scope, name) = (scope(), name("s"));
+        let streams = &gateway.streams;
+        let one = streams.put_record(&scope, &name, entry_at(0, data.clone()), None);
+        one.await.map_err(|error| error.kind())?;
+        let many = streams.put_records(&scope, &name, vec![entry_at(0, data)]);
+        let many = many.await.map_err(|error| error.kind())?;
+        many.results
+            .into_iter()
+            .next()
+            .expect("one")
+            .map_err(|error| error.kind())
+    };
+    assert_eq!(put("x".repeat(3000)).await.map(drop), Err(Kind::Throttled));
+    assert_eq!(*appends.0.lock(), [Outcome::Overloaded]);
+    put("y".to_owned()).await.expect("there is room for it");
+    assert_eq!(gateway.payloads("s", 0).await, ["y", "y"]);
+}
