@@ -52,6 +52,26 @@ pub struct OperationLabel {
     pub operation: &'static str,
 }
 
+/// Labels of a call between processes that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RpcLabels {
+    /// Who counts it: `client` or `server`.
+    pub side: &'static str,
+    /// The call.
+    pub call: &'static str,
+    /// What became of it, one of a fixed few words.
+    pub outcome: &'static str,
+}
+
+/// Labels of a call's time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RpcCallLabels {
+    /// Who counts it: `client` or `server`.
+    pub side: &'static str,
+    /// The call.
+    pub call: &'static str,
+}
+
 /// Why a connection was closed or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabel {
@@ -112,6 +132,12 @@ pub struct Metrics {
     pub manifest_reloads_failed: Counter,
     /// Files that changed and were refused.
     pub file_reloads_failed: Family<FileLabel, Counter>,
+    /// Calls between processes, by side, call and outcome.
+    pub rpc_calls: Family<RpcLabels, Counter>,
+    /// Time that they took.
+    pub rpc_call_seconds: Family<RpcCallLabels, Histogram, LatencyBuckets>,
+    /// Bytes of their requests, counted by the server.
+    pub rpc_request_bytes: Counter,
     /// 1 while readyz answers 200.
     pub ready: Gauge,
     /// Per-stream series under CloudWatch's names.
@@ -146,6 +172,9 @@ impl Metrics {
             connections_closed: Family::default(),
             manifest_reloads_failed: Counter::default(),
             file_reloads_failed: Family::default(),
+            rpc_calls: Family::default(),
+            rpc_call_seconds: Family::new_with_constructor(LatencyBuckets),
+            rpc_request_bytes: Counter::default(),
             ready: Gauge::default(),
             cloudwatch: Arc::default(),
             registry: Arc::new(Mutex::new(Registry::default())),
@@ -177,6 +206,9 @@ impl Metrics {
             &names::FILE_RELOADS_FAILED,
             self.file_reloads_failed.clone(),
         );
+        self.register(&names::RPC_CALLS, self.rpc_calls.clone());
+        self.register(&names::RPC_CALL_SECONDS, self.rpc_call_seconds.clone());
+        self.register(&names::RPC_REQUEST_BYTES, self.rpc_request_bytes.clone());
         self.register(&names::READY, self.ready.clone());
         let build = Family::<BuildLabels, Gauge>::default();
         let version = env!("CARGO_PKG_VERSION");

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod front;
 pub mod local_control;
 pub mod roles;
+pub mod rpc_metrics;
 pub mod server_command;
 pub mod start;
 pub mod storage_tool;

@@ -88,6 +88,15 @@ fn every_metric_is_shown_under_its_listed_name() {
         file: "credentials",
     };
     metrics.file_reloads_failed.get_or_create(&file).inc();
+    let (side, call) = ("server", "Append");
+    let labels = RpcLabels {
+        side,
+        call,
+        outcome: "done",
+    };
+    metrics.rpc_calls.get_or_create(&labels).inc();
+    let labels = RpcCallLabels { side, call };
+    metrics.rpc_call_seconds.get_or_create(&labels).observe(0.1);
     metrics.watch_budgets(vec![Budget::new("bodies_small", 7)]);
     static POLLED: Name = Name {
         base: "millstream_polled",

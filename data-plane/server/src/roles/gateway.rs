@@ -28,6 +28,7 @@ use self::replica::Replica;
 use crate::Failure;
 use crate::front::Front;
 use crate::roles::member::Membership;
+use crate::rpc_metrics::RpcMetrics;
 use crate::start::{ApiPorts, Shared, bind_api};
 
 /// Joins, waits until it knows what there is, and serves until `told` is ready.
@@ -51,6 +52,7 @@ pub(crate) async fn run(
         copy = Replica::open(&membership, &shared.clock, &shared.entropy, &drain) => copy,
         () = &mut told => return Ok(()),
     };
+    copy.count_calls(Arc::new(RpcMetrics(shared.metrics.clone())));
     let addr = api.addr;
     let gateway = serve_clients(&config, api, front, &shared, &membership, &copy, drain);
     shared.readiness.set(Phase::Ready);

@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use self::serve::{Server, open_streams, serve_options};
 use crate::roles::member::Membership;
+use crate::rpc_metrics::RpcMetrics;
 use crate::start::{Shared, open_engine};
 use crate::{Failure, engine_metrics};
 
@@ -110,12 +111,9 @@ async fn bring_up(
     shared.metrics.watch_polled(poll);
     let server = Server::new(store, streams, role.group, membership, &shared.clock);
     let listener = TlsListener::new(socket, keys);
-    let serving = grpc::serve(
-        listener,
-        server.service(),
-        serve_options(),
-        server.stopped(),
-    );
+    let counted = Arc::new(RpcMetrics(shared.metrics.clone()));
+    let service = server.service().metered(Arc::clone(&shared.clock), counted);
+    let serving = grpc::serve(listener, service, serve_options(), server.stopped());
     let serving = server.begin(serving);
     Ok((server, serving))
 }

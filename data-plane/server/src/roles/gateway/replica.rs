@@ -14,6 +14,7 @@ use millstream_clock::{Clock, Entropy, task};
 use millstream_control::{AccessKey, DesiredState, GatewayDesired, PoolId, Routes};
 use millstream_gateway::Credentials;
 use millstream_protocol::sigv4;
+use millstream_rpc::meter::Meter;
 use millstream_rpc::{Caller, Follower, Options, Routed, Seen};
 use millstream_stream::{Streams, TokenKey};
 use millstream_types::GroupId;
@@ -94,6 +95,11 @@ impl Replica {
             never = catalogues::report(membership, self.seen.clone()) => never,
             never = self.told_by.follow(&mut self.desired) => never,
         }
+    }
+
+    /// Counts its calls from now on.
+    pub fn count_calls(&self, meter: Arc<dyn Meter>) {
+        self.told_by.caller.count_by(meter);
     }
 
     /// The streams.
