@@ -11,18 +11,23 @@
 //! | `servers` | gauge | `role` | servers that are attached |
 //! | `streams` | gauge | | streams that are wanted |
 //! | `namespaces_left_out` | gauge | | watched namespaces that this leader may not read |
+//! | `certificate_ends_seconds` | gauge | | when the certificate that other processes are shown ends, since 1970 |
 //! | `leader` | gauge | | 1 on the replica that leads |
 
+use std::fmt;
 use std::sync::Arc;
 
+use millstream_link::tls::Keys;
 use parking_lot::Mutex;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// Upper bounds of the reconcile buckets, in seconds.
 const RECONCILE_BUCKETS_SECONDS: [f64; 11] = [
@@ -153,6 +158,13 @@ impl Metrics {
         all.register("leader", "Whether this replica leads", self.leader.clone());
     }
 
+    /// Shows when the certificate of `keys` ends, from now on. To be called once.
+    pub fn watch_certificate(&self, keys: Keys) {
+        let collector = Box::new(CertificateCollector(keys));
+        let mut all = self.registry.lock();
+        all.register_collector(collector);
+    }
+
     /// What a scraper reads.
     #[must_use]
     pub fn text(&self) -> String {
@@ -162,9 +174,48 @@ impl Metrics {
     }
 }
 
+#[derive(Debug)]
+struct CertificateCollector(Keys);
+
+impl Collector for CertificateCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(facts) = self.0.certificate() else {
+            return Ok(());
+        };
+        let metric = encoder.encode_descriptor(
+            "millstream_operator_certificate_ends",
+            "When the own certificate ends, since 1970",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        ConstGauge::<u64>::new(facts.not_after.0 / 1000).encode(metric)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use millstream_clock::{Clock as _, SystemClock, SystemEntropy};
+    use millstream_link::authority::Authority;
+    use millstream_link::{Identity, Role};
+
     use super::*;
+
+    /// With a certificate.
+    fn keys() -> Keys {
+        let now = SystemClock::default().now();
+        let authority = Authority::generate(now, &SystemEntropy).expect("an authority");
+        let identity = Identity::new("millstream-system", Role::Operator, "operator-0");
+        let pair = authority.issue(&identity.expect("a name"), now, &SystemEntropy);
+        let pair = pair.expect("a certificate");
+        let keys = Keys::new(
+            Arc::new(SystemClock::default()),
+            authority.certificate_pem(),
+        )
+        .expect("trust");
+        let installed = keys.install(&pair.certificate_pem, &pair.key_pem);
+        installed.expect("it is of this authority");
+        keys
+    }
 
     #[test]
     fn every_metric_of_the_table_is_shown_and_every_shown_one_is_in_the_table() {
@@ -186,13 +237,14 @@ mod tests {
             .servers
             .get_or_create(&RoleLabel { role: "shard" })
             .inc();
+        metrics.watch_certificate(keys());
         let text = metrics.text();
         let table = include_str!("metrics.rs");
         let listed: Vec<&str> = table
             .lines()
             .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
             .collect();
-        assert_eq!(listed.len(), 10);
+        assert_eq!(listed.len(), 11);
         for name in &listed {
             let shown = format!("millstream_operator_{name}");
             assert!(text.contains(&shown), "{shown} in {text}");

@@ -119,6 +119,7 @@ async fn run_replica(parts: Parts, mut signals: Signals) -> Result<(), Failure> 
         keys.clone(),
     );
     let own_keys = keys.own_keys()?;
+    parts.metrics.watch_certificate(own_keys.clone());
     let (stop, stopped) = watch::channel(false);
     serve_contract(&parts, &operator, own_keys.clone(), stopped, &mut tasks).await?;
     admin.set_ready(true);

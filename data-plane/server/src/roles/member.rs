@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millstream_chassis::config::Member;
+use millstream_chassis::metrics::names;
 use millstream_clock::task;
 use millstream_control::attach::certify::{CertifyError, FileText};
 use millstream_control::attach::{
@@ -86,6 +87,13 @@ impl Membership {
         let mut certifier = Certifier::new(certify, Arc::clone(&shared.clock))?;
         let keys = certifier.keys();
         certifier.first().await;
+        let shown = keys.clone();
+        shared.metrics.watch_polled(move || {
+            let ends = shown.certificate().map(|facts| facts.not_after);
+            ends.map(|at| (&names::CERTIFICATE_ENDS, at.0 / 1000))
+                .into_iter()
+                .collect()
+        });
         let attach = AttachOptions {
             expected: operators_at(&operator, &member.namespace),
             operator,
