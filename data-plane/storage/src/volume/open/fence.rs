@@ -50,7 +50,9 @@ pub(super) fn fence<D: Disk>(
     // A pod's volume can be replaced, and the old one brought back: whoever knows the epoch of one
     // must find that of the other higher, or it would take the newer writer for a zombie.
     let started = shared.clock.now().0 / 1_000;
-    let epoch = old.map_or(1, |current| current.newest().epoch + 1).max(started);
+    let epoch = old
+        .map_or(1, |current| current.newest().epoch + 1)
+        .max(started);
     let newest = Epoch {
         epoch,
         start,
