@@ -58,7 +58,7 @@ pub struct StreamFacts {
     pub phase: Phase,
     /// The version of the specification that its home follows.
     pub version: Option<Version>,
-    /// Its open shards, as last reported.
+    /// Its open shards, as last reported. None of one that was lost: nobody knows how many it had.
     pub shard_count: Option<u32>,
     /// Gateways at work that do not know it as it is yet: they do not serve it, or by its former
     /// settings. A gateway that is away or not ready is not waited for: it says that it is ready
@@ -116,7 +116,9 @@ impl Coordinator {
         StreamFacts {
             phase: self.phase(uid, home.as_ref(), reported),
             version: reported.map(|stream| stream.version),
-            shard_count: reported.map(|stream| stream.shard_count),
+            shard_count: reported
+                .map(|stream| stream.shard_count)
+                .filter(|count| *count > 0),
             gateways_behind: match (&home, since) {
                 (Some(home), Some(since)) => self.servers.behind(home, since),
                 _ => Vec::new(),

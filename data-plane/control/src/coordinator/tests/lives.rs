@@ -45,6 +45,25 @@ fn a_stream_that_was_made_is_known_to_be_made_by_every_later_leader() {
 }
 
 #[test]
+fn nobody_knows_how_many_shards_a_lost_stream_had() {
+    let mut leader = settled();
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Active)]));
+    let count = |leader: &Leader| {
+        leader
+            .coordinator
+            .stream(StreamUid(1), leader.now)
+            .shard_count
+    };
+    assert_eq!(count(&leader), Some(2));
+    let mut lost = report("a/p", 0, &[(1, StreamPhase::Lost)]);
+    lost.streams[0].shard_count = 0;
+    leader.observe(0, lost);
+    // None, not zero: a specification must not be refused for asking for more.
+    assert_eq!(count(&leader), None);
+}
+
+#[test]
 fn a_stream_whose_guests_are_lost_keeps_its_home() {
     let mut leader = Leader::new(4, Vec::new());
     leader.feed(Input::Pools(vec![pool("a/p", 2)]));
