@@ -87,13 +87,13 @@ names! {
     CONNECTIONS_CLOSED: Counter, "millstream_connections_closed", None, ["reason"], "Connections that the server refused or cut: limit, no_request, tls, idle, slow_reader, error";
     MANIFEST_RELOADS_FAILED: Counter, "millstream_manifest_reloads_failed", None, [], "SIGHUPs whose manifests were refused; the old state goes on";
     FILE_RELOADS_FAILED: Counter, "millstream_file_reloads_failed", None, ["file"], "Files of keys or certificates that changed and were refused; the old state goes on";
-    CERTIFICATE_ENDS: Gauge, "millstream_certificate_ends", SECONDS, [], "When the certificate that other processes are shown ends, in seconds since 1970; only in a process under an operator";
     RPC_CALLS: Counter, "millstream_rpc_calls", None, ["side", "call", "outcome"], "Calls between gateways and shard servers, counted by the client and by the server, each attempt: done, refused, overloaded, not_sent, unknown, failed";
     RPC_CALL_SECONDS: Histogram, "millstream_rpc_call", SECONDS, ["side", "call"], "Time that a call between gateways and shard servers took; of a stream, until its first word";
     RPC_REQUEST_BYTES: Counter, "millstream_rpc_request", BYTES, [], "Bytes of requests that gateways and shard servers sent here";
     BUDGET_USED: Gauge, "millstream_memory_budget_used", BYTES, ["budget"], "Bytes taken from a memory budget";
     BUDGET_CAP: Gauge, "millstream_memory_budget_cap", BYTES, ["budget"], "Cap of a memory budget";
     BUDGET_REFUSED: Counter, "millstream_memory_budget_refused", None, ["budget"], "Times that a memory budget had no room";
+    CERTIFICATE_ENDS: Gauge, "millstream_certificate_ends", SECONDS, [], "When the certificate that other processes are shown ends, in seconds since 1970; only in a process under an operator";
     WAL_WINDOWS: Counter, "millstream_wal_windows", None, [], "Commit windows made durable";
     WAL_SYNCS: Counter, "millstream_wal_syncs", None, [], "Syncs of the write-ahead log";
     WAL_ROLLS: Counter, "millstream_wal_rolls", None, [], "Log files that were ended";
