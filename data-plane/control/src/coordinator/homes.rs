@@ -75,7 +75,10 @@ impl Coordinator {
             return;
         };
         for stream in &state.streams {
-            let delete = self.streams.get(&stream.uid).is_some_and(|s| s.delete);
+            let wanted = self.streams.get(&stream.uid);
+            let delete = wanted.is_some_and(|s| s.delete);
+            let is_leaving =
+                stream.phase == StreamPhase::Deleting && wanted.is_none_or(|s| s.delete);
             let home = pool.draft().homes.get(&stream.uid);
             match (stream.phase, home) {
                 (StreamPhase::Gone, Some(home)) if delete && home.group == ordinal => {
@@ -90,6 +93,9 @@ impl Coordinator {
                 },
                 (StreamPhase::Gone | StreamPhase::Lost | StreamPhase::Unknown, _)
                 | (_, Some(_)) => {},
+                // A server that goes by an earlier state removes it once more: the home that was
+                // forgotten with it must not come back, for nobody would forget it again.
+                (_, None) if is_leaving => {},
                 (_, None) => pool.add_home(stream.uid, home_of(stream, ordinal)),
             }
         }

@@ -22,6 +22,28 @@ fn deletion_is_over_when_its_home_says_so_and_that_is_written_down() {
 }
 
 #[test]
+fn a_server_that_removes_once_more_what_is_gone_gives_it_no_home() {
+    for is_let_go in [false, true] {
+        let mut leader = settled();
+        leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+        leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Active)]));
+        let mut gone = stream(1, "a/p");
+        gone.delete = true;
+        leader.feed(Input::Streams(vec![gone]));
+        leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Gone)]));
+        if is_let_go {
+            leader.feed(Input::Streams(Vec::new()));
+        }
+        // A new life on another volume, by the state that the pod has kept.
+        leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Deleting)]));
+        assert_eq!(leader.homes("a/p"), [], "{is_let_go}");
+        leader.feed(Input::Streams(Vec::new()));
+        leader.observe(0, report("a/p", 0, &[]));
+        assert_eq!(leader.homes("a/p"), [], "{is_let_go}");
+    }
+}
+
+#[test]
 fn a_stream_that_was_made_is_known_to_be_made_by_every_later_leader() {
     let mut before = settled();
     before.feed(Input::Streams(vec![stream(1, "a/p")]));
