@@ -185,7 +185,9 @@ impl Plan {
     fn count_retained(&mut self, snapshot: &Snapshot<'_>, claims: &BTreeMap<&str, Claims>) {
         for (namespace, homes) in &snapshot.homes {
             for (uid, home) in homes {
-                if claims[namespace.as_str()].claims(*uid) || !home.made {
+                // One that was never heard to be made counts, too: only its server knows, and the
+                // coordinator forgets its home once that has said so.
+                if claims[namespace.as_str()].claims(*uid) {
                     continue;
                 }
                 let key = PoolKey::new(namespace.clone(), home.pool.clone());
