@@ -15,54 +15,73 @@ FROZEN_SECONDS = 20
 ACKED_IN_PART_LEAST = 10
 CLEAN_SECONDS = 60
 HOMES_TRIED_MAX = 4
+# What has nothing on the lost volume does not notice: this is the noise of a busy machine.
+UNTOUCHED_SECONDS = 3
 # A call waits for the slowest shard: longer than the servers wait for one another.
 PATIENCE_SECONDS = 40
 
 
 def records_lost(installation: Installation) -> None:
-    """A shard pod comes up on a new volume. What was at home there is Stalled and never made again in
-    silence, the rest goes on; its runbook, followed to the letter, brings the stream back empty, and
-    leaves nothing of the old one on the other pods."""
+    """A shard pod comes up on a new volume. What was at home there, and what had shards there, is
+    Stalled and never made again in silence, the rest goes on; the runbook, followed to the letter,
+    brings the streams back empty, and leaves nothing of the old ones on any pod."""
     held_before = {pod["metadata"]["name"]: installation.shards_held(pod)
                    for pod in installation.pods("shard")}
+    kinesis = installation.client(retries=True)
     installation.make_stream("lost", shardCount=SHARDS, deletionPolicy="Retain")
     victim = installation.home("lost")
-    put_known(installation.client(retries=True), "lost", b"before the loss")
-    identity = installation.status("lost")["streamId"]
-    safe = a_stream_away_from(installation, victim)
+    half = a_stream_away_from(installation, victim, shardCount=SHARDS)
+    safe = a_stream_away_from(installation, victim, shardCount=1)
+    for name in ("lost", half):
+        put_known(kinesis, name, b"before the loss")
+    before = {name: installation.status(name)["streamId"] for name in ("lost", half)}
     with installation.loaded(safe) as running:
         running.phases.enter("during")
         begin = time.monotonic()
         lose_volume(installation, installation.shard_pod(victim))
         say(f"a new volume after {time.monotonic() - begin:.1f} s")
-        installation.wait("datastream", "lost", "Stalled", "True", LOST_SECONDS)
-        stalled = installation.condition("lost", "Stalled")
-        assert stalled["reason"] == "RecordsLost", stalled
-        assert installation.condition("lost", "Ready")["status"] == "False"
-        say(f"Stalled/RecordsLost after {time.monotonic() - begin:.1f} s: {stalled['message']}")
-        said = refusal(installation, "lost")
-        assert said, "a lost stream takes records"
-        say(f"clients of the lost stream: {said}")
+        for name in ("lost", half):
+            installation.wait("datastream", name, "Stalled", "True", LOST_SECONDS)
+            stalled = installation.condition(name, "Stalled")
+            assert stalled["reason"] == "RecordsLost", stalled
+            assert installation.condition(name, "Ready")["status"] == "False"
+            say(f"{name} is Stalled/RecordsLost after {time.monotonic() - begin:.1f} s: "
+                f"{stalled['message']}")
+        clients_are_told(installation, half)
         running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
-    follow_the_runbook(installation, identity)
+    pause = max(running.phases.longest_pause.values())
+    assert pause <= UNTOUCHED_SECONDS, f"a stream without records there paused for {pause:.1f} s"
+    follow_the_runbook(installation, before)
     with installation.loaded("lost") as running:
         running.phases.enter("during")
         running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)
-    installation.delete_stream("lost")
-    for name in streams(installation):
-        installation.delete_stream(name)
+    for item in installation.target.get("datastreams", "-n", STREAMS)["items"]:
+        installation.delete_stream(item["metadata"]["name"])
     nothing_is_left(installation, {name: 0 if name.endswith(f"-{victim}") else held
                                    for name, held in held_before.items()})
 
 
-def a_stream_away_from(installation: Installation, number: int) -> str:
-    """A new stream whose one shard is on another pod."""
+def a_stream_away_from(installation: Installation, number: int, **spec) -> str:
+    """A new stream that is at home on another pod."""
     for attempt in range(HOMES_TRIED_MAX):
-        name = f"safe-{attempt}"
-        installation.make_stream(name, shardCount=1)
+        name = f"away-{spec['shardCount']}-{attempt}"
+        installation.make_stream(name, **spec)
         if installation.home(name) != number:
             return name
     raise AssertionError(f"{HOMES_TRIED_MAX} streams are all at home on pod {number}")
+
+
+def clients_are_told(installation: Installation, half: str) -> None:
+    """No call on what is lost is answered as if it had never been there; other shards serve on."""
+    kinesis = installation.client(retries=False)
+    said = refusal(kinesis, StreamName="lost", PartitionKey="k")
+    assert said, "a lost stream takes records"
+    # The shards of a stream go round the pods, from its home on.
+    shards = [str(key) for _, key in load.shards(kinesis, half)]
+    at_home, elsewhere = (refusal(kinesis, StreamName=half, PartitionKey="k", ExplicitHashKey=key)
+                          for key in shards[:2])
+    say(f"puts into what is lost: {said}, {elsewhere}; into a shard beside it: {at_home or 'durable'}")
+    assert elsewhere == "InternalFailure" and not at_home
 
 
 def lose_volume(installation: Installation, pod: dict) -> None:
@@ -86,10 +105,10 @@ def lose_volume(installation: Installation, pod: dict) -> None:
     assert until(is_back, LOST_SECONDS, pause=0.5), f"{name} did not come back on a new volume"
 
 
-def refusal(installation: Installation, stream: str) -> str:
-    """Why a stream takes no record; empty if it takes one."""
+def refusal(kinesis, **where) -> str:
+    """Why a record is not taken; empty if it is."""
     try:
-        put_one(installation.client(retries=False), stream, b"after the loss")
+        kinesis.put_record(Data=b"after the loss", **where)
     except load.WRONG as error:
         return load.why(error)
     return ""
@@ -98,26 +117,21 @@ def refusal(installation: Installation, stream: str) -> str:
 def put_known(kinesis, stream: str, data: bytes) -> None:
     """Puts a record into a stream that has just been made."""
     load.shards(kinesis, stream)
-    put_one(kinesis, stream, data)
-
-
-def put_one(kinesis, stream: str, data: bytes) -> None:
     kinesis.put_record(StreamName=stream, Data=data, PartitionKey="k")
 
 
-def follow_the_runbook(installation: Installation, lost: str) -> None:
-    """docs/runbooks/RecordsLost.md: the records are gone for good."""
-    kubectl = installation.target.kubectl
-    policy = ("--type=merge", "--patch", '{"spec":{"deletionPolicy":"Delete"}}')
-    kubectl("patch", "datastream", "lost", "-n", STREAMS, *policy)
-    installation.delete_stream("lost")
-    seconds = installation.make_stream("lost", shardCount=SHARDS)
-    identity = installation.status("lost")["streamId"]
-    assert identity != lost, "the new stream has the id of the lost one"
+def follow_the_runbook(installation: Installation, lost: dict) -> None:
+    """docs/runbooks/RecordsLost.md: the records are gone for good. `lost` has the ids by name."""
     kinesis = installation.client(retries=True)
-    seen = sum(len(page) for page in pages(kinesis, "lost"))
-    assert seen == 0, f"the new stream begins with {seen} records"
-    say(f"deleted and applied again: Ready after {seconds:.1f} s, another id, empty")
+    policy = ("--type=merge", "--patch", '{"spec":{"deletionPolicy":"Delete"}}')
+    for name, identity in lost.items():
+        installation.target.kubectl("patch", "datastream", name, "-n", STREAMS, *policy)
+        installation.delete_stream(name)
+        seconds = installation.make_stream(name, shardCount=SHARDS)
+        assert installation.status(name)["streamId"] != identity, "the id of the lost stream is back"
+        seen = sum(len(page) for page in pages(kinesis, name))
+        assert seen == 0, f"the new stream begins with {seen} records"
+        say(f"{name} deleted and applied again: Ready after {seconds:.1f} s, another id, empty")
 
 
 def pages(kinesis, stream: str):
@@ -132,11 +146,6 @@ def pages(kinesis, stream: str):
             if not page["Records"] and page["MillisBehindLatest"] == 0:
                 break
             iterator = page["NextShardIterator"]
-
-
-def streams(installation: Installation) -> list:
-    items = installation.target.get("datastreams", "-n", STREAMS)["items"]
-    return [item["metadata"]["name"] for item in items]
 
 
 def nothing_is_left(installation: Installation, wanted: dict) -> None:

@@ -344,7 +344,7 @@ ALL = (
     *SHORT, deleted_records_stay_away, retained_records_are_adopted, pause_leaves_alone,
     rolling_upgrade, drain_and_uncordon, node_is_cut_off, node_loses_power,
     over_tls.tls_and_a_new_certificate, pool_life.pool_is_deleted_by_word,
-    losses.put_records_fails_in_part,
+    losses.put_records_fails_in_part, losses.records_lost,
 )
 
 
