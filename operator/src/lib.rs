@@ -22,6 +22,7 @@ pub mod names;
 pub mod plan;
 pub mod pools;
 pub mod pulse;
+pub mod random_key;
 pub mod reach;
 pub mod run;
 pub mod steer;

@@ -135,10 +135,7 @@ impl PoolKey {
     #[must_use]
     pub fn labels(&self, instance: &str) -> BTreeMap<String, String> {
         let mut all = self.selector(instance);
-        all.extend(labels([
-            (LABEL_MANAGED_BY, FIELD_MANAGER),
-            (LABEL_PART_OF, PROGRAM),
-        ]));
+        all.extend(managed_labels(FIELD_MANAGER));
         all
     }
 }
@@ -154,6 +151,20 @@ impl std::fmt::Display for PoolKey {
 pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     pairs.into_iter().map(owned).collect()
+}
+
+/// The labels of every object that is written by `manager`.
+#[must_use]
+pub fn managed_labels(manager: &str) -> BTreeMap<String, String> {
+    labels([(LABEL_MANAGED_BY, manager), (LABEL_PART_OF, PROGRAM)])
+}
+
+/// The labels of what the operator makes for a release, beside its pools.
+#[must_use]
+pub fn release_labels(instance: &str) -> BTreeMap<String, String> {
+    let mut all = managed_labels(FIELD_MANAGER);
+    all.extend(labels([(LABEL_NAME, PROGRAM), (LABEL_INSTANCE, instance)]));
+    all
 }
 
 /// A label selector as text, as in `status.selector`.

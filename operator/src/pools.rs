@@ -6,6 +6,7 @@
 //! [`metrics_token`] and the loop in [`seats`] is pure and knows no client and no clock. Start with
 //! [`build::objects`].
 
+pub mod applied;
 pub mod build;
 pub mod keeper;
 pub mod metrics_token;

@@ -18,7 +18,7 @@ use super::object_name::object_name;
 use crate::apply::code;
 use crate::controllers::data_stream::status::Reason;
 use crate::controllers::data_stream::validate::{Refusal, stream_name};
-use crate::names::{API_MANAGER, LABEL_MANAGED_BY, LABEL_PART_OF, PROGRAM, labels};
+use crate::names::{API_MANAGER, managed_labels};
 use crate::plan::is_on;
 
 /// Makes and deletes objects for SDK clients, in one namespace.
@@ -185,10 +185,7 @@ pub fn object(spec: StreamSpec) -> Result<DataStreamResource, CreateStreamError>
     };
     let mut object = DataStreamResource::new(&object_name(&spec.name), wanted);
     object.metadata = ObjectMeta {
-        labels: Some(labels([
-            (LABEL_MANAGED_BY, API_MANAGER),
-            (LABEL_PART_OF, PROGRAM),
-        ])),
+        labels: Some(managed_labels(API_MANAGER)),
         ..object.metadata
     };
     Ok(object)

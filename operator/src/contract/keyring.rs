@@ -15,6 +15,8 @@ use millstream_link::authority::{
 };
 use millstream_types::Millis;
 
+use crate::random_key::random_key;
+
 /// How long a new authority is only trusted before it signs.
 pub const PROPAGATION: Duration = Duration::from_secs(3_600);
 /// Age at which an authority is replaced.
@@ -79,7 +81,7 @@ impl Keyring {
             current: dated(now, entropy)?,
             next: None,
             former: None,
-            token_key: new_token_key(entropy),
+            token_key: Secret::new(random_key(entropy)),
         })
     }
 
@@ -191,7 +193,7 @@ impl Keyring {
     /// Seals page tokens with another key from now on. Gateways go on opening those of the key
     /// before, which last five minutes.
     pub fn replace_token_key(&mut self, entropy: &dyn Entropy) {
-        self.token_key = new_token_key(entropy);
+        self.token_key = Secret::new(random_key(entropy));
     }
 
     /// Whether an authority is on its way in or out.
@@ -225,11 +227,6 @@ impl Keyring {
     pub fn token_key(&self) -> Secret {
         self.token_key.clone()
     }
-}
-
-fn new_token_key(entropy: &dyn Entropy) -> Secret {
-    let key = format!("{:032x}{:032x}", entropy.u128(), entropy.u128());
-    Secret::new(key)
 }
 
 fn dated(now: Millis, entropy: &dyn Entropy) -> Result<Dated, KeyringError> {

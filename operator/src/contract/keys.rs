@@ -19,7 +19,7 @@ use super::keyring::{ANNOTATION_ROTATE, ANNOTATION_ROTATE_TOKEN_KEY, Keyring, Ke
 use crate::apply::{apply, code, patiently};
 use crate::config::OperatorConfig;
 use crate::failure::Failure;
-use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PART_OF, PROGRAM, labels};
+use crate::names::{FIELD_MANAGER, managed_labels};
 use crate::pools::build::ca_bundle;
 
 /// How often a replica looks at the Secret and at its own certificate.
@@ -224,10 +224,7 @@ async fn first(
         let secret = SecretObject {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                labels: Some(labels([
-                    (LABEL_MANAGED_BY, FIELD_MANAGER),
-                    (LABEL_PART_OF, PROGRAM),
-                ])),
+                labels: Some(managed_labels(FIELD_MANAGER)),
                 ..ObjectMeta::default()
             },
             data: Some(keyring.write()),

@@ -5,10 +5,12 @@
 //! what its siblings ask for ([`claims`]);
 //! [`crate::plan`] and [`crate::pools::build`] say what is wanted; [`crate::pools::keeper`] and
 //! [`crate::contract::station`] apply it; [`status`] says what came of it. [`controller`] writes
-//! status and finalizer, and is the only module here that holds a client.
+//! status and finalizer ([`ending`] says when an object that is being deleted may go), and is the
+//! only module here that holds a client.
 
 pub mod claims;
 pub mod controller;
+pub mod ending;
 pub mod seen;
 pub mod status;
 pub mod validate;

@@ -11,7 +11,7 @@ use millstream_types::Millis;
 
 use super::election::{Record, Versioned};
 use super::{LeaseError, LeaseStore};
-use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PART_OF, PROGRAM, labels};
+use crate::names::{FIELD_MANAGER, managed_labels};
 
 /// The Lease object of this name.
 #[derive(Clone, Debug)]
@@ -38,10 +38,7 @@ impl KubernetesLease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
                 namespace: Some(self.namespace.clone()),
-                labels: Some(labels([
-                    (LABEL_MANAGED_BY, FIELD_MANAGER),
-                    (LABEL_PART_OF, PROGRAM),
-                ])),
+                labels: Some(managed_labels(FIELD_MANAGER)),
                 resource_version: version.map(str::to_owned),
                 ..ObjectMeta::default()
             },

@@ -18,10 +18,9 @@ use kube::api::{Patch, PatchParams};
 use millstream_clock::task;
 use millstream_crds::annotations;
 use millstream_crds::data_stream::DataStreamResource;
-use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use super::applied::{Applied, Wanted};
 use super::build::{PoolInput, ca_bundle, objects, stateful_set};
 use super::metrics_token::Tokens;
 use super::retire::{self, Verdict};
@@ -34,8 +33,6 @@ use crate::metrics::{ErrorLabels, KindLabel};
 use crate::names::{FIELD_MANAGER, PoolKey};
 use crate::plan::{PoolDemand, pool_id};
 
-/// What is applied is applied again after this time, in case somebody changed it.
-const RESYNC: Duration = Duration::from_secs(300);
 /// Least time between two rounds.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// First wait after a pool was not brought up to date; doubled up to [`ROUND_MAX`].
@@ -49,16 +46,9 @@ const TOKEN_KIND: &str = "MetricsToken";
 /// The loop over all pools.
 pub struct Keeper {
     context: Arc<Context>,
-    applied: BTreeMap<PoolKey, Applied>,
+    applied: Applied,
     warned: BTreeMap<PoolKey, String>,
     tokens: Tokens,
-}
-
-/// What was applied last, and when.
-struct Applied {
-    digest: [u8; 32],
-    at: Duration,
-    generation: Option<i64>,
 }
 
 impl Keeper {
@@ -67,7 +57,7 @@ impl Keeper {
     pub fn new(context: Arc<Context>) -> Self {
         Self {
             context,
-            applied: BTreeMap::new(),
+            applied: Applied::default(),
             warned: BTreeMap::new(),
             tokens: Tokens::default(),
         }
@@ -133,11 +123,11 @@ impl Keeper {
                 };
                 metrics.errors.get_or_create(&labels).inc();
                 tracing::warn!(pool = %key, %error, "a pool was not brought up to date; it is repeated");
-                self.applied.remove(key);
+                self.applied.forget(key);
                 all_kept = false;
             }
         }
-        self.applied.retain(|key, _| named.contains(key));
+        self.applied.retain(&named);
         all_kept
     }
 
@@ -225,27 +215,19 @@ impl Keeper {
         }
         let config = &self.context.config;
         let bundle = self.context.bundle.lock().clone();
-        let wanted = ca_bundle(
+        let object = ca_bundle(
             &key.namespace,
             &config.instance,
             &config.contract.ca_bundle,
             &bundle,
         );
-        let monotonic = self.context.clock.monotonic();
-        let digest = digest(&wanted);
-        let is_fresh = self.applied.get(key).is_some_and(|applied| {
-            applied.digest == digest && monotonic.saturating_sub(applied.at) < RESYNC
-        });
-        if is_fresh {
+        let now = self.context.clock.monotonic();
+        let wanted = Wanted::of(&object);
+        if self.applied.is_fresh(key, wanted, None, now) {
             return Ok(());
         }
-        apply(&self.context.client, &wanted).await?;
-        let applied = Applied {
-            digest,
-            at: monotonic,
-            generation: None,
-        };
-        self.applied.insert(key.clone(), applied);
+        apply(&self.context.client, &object).await?;
+        self.applied.insert(key, wanted, None, now);
         Ok(())
     }
 
@@ -257,50 +239,41 @@ impl Keeper {
         set: Option<&Arc<StatefulSet>>,
     ) -> Result<(), kube::Error> {
         let existing = set.map_or(0, |set| view::replicas(set));
-        let now = self.restart_moment(demand);
+        let restart = self.restart_moment(demand);
         let kept = set.and_then(|set| view::restarted_at(set));
         let bundle = self.context.bundle.lock().clone();
-        let wanted = objects(&PoolInput {
+        let objects = objects(&PoolInput {
             key,
             class,
             config: &self.context.config,
             operator_namespace: &self.context.namespace,
             replicas: size::replicas(class, demand.shards, existing),
-            restarted_at: now.as_deref().or(kept),
+            restarted_at: restart.as_deref().or(kept),
             existing: set.map(|set| &**set),
             ca_bundle: &bundle,
         });
-        let digest = digest(&(
-            &wanted.ca_bundle,
-            &wanted.service_account,
-            &wanted.service,
-            &wanted.network_policy,
-            &wanted.disruption_budget,
-            &wanted.stateful_set,
+        let wanted = Wanted::of(&(
+            &objects.ca_bundle,
+            &objects.service_account,
+            &objects.service,
+            &objects.network_policy,
+            &objects.disruption_budget,
+            &objects.stateful_set,
         ));
         let generation = set.and_then(|set| set.metadata.generation);
-        let monotonic = self.context.clock.monotonic();
-        let is_fresh = self.applied.get(key).is_some_and(|applied| {
-            let is_recent = monotonic.saturating_sub(applied.at) < RESYNC;
-            let is_same = applied.generation == generation || generation.is_none();
-            applied.digest == digest && is_recent && is_same
-        });
-        if is_fresh && now.is_none() {
+        let now = self.context.clock.monotonic();
+        if restart.is_none() && self.applied.is_fresh(key, wanted, generation, now) {
             return Ok(());
         }
         let client = &self.context.client;
-        apply(client, &wanted.ca_bundle).await?;
-        apply(client, &wanted.service_account).await?;
-        apply(client, &wanted.service).await?;
-        apply(client, &wanted.network_policy).await?;
-        apply(client, &wanted.disruption_budget).await?;
-        let applied = apply(client, &wanted.stateful_set).await?;
-        let applied = Applied {
-            digest,
-            at: monotonic,
-            generation: applied.metadata.generation,
-        };
-        self.applied.insert(key.clone(), applied);
+        apply(client, &objects.ca_bundle).await?;
+        apply(client, &objects.service_account).await?;
+        apply(client, &objects.service).await?;
+        apply(client, &objects.network_policy).await?;
+        apply(client, &objects.disruption_budget).await?;
+        let set = apply(client, &objects.stateful_set).await?;
+        self.applied
+            .insert(key, wanted, set.metadata.generation, now);
         for object in &demand.restarts {
             self.clear_restart(&key.namespace, object).await?;
         }
@@ -364,7 +337,7 @@ impl Keeper {
         delete::<ConfigMap>(client, namespace, &key.placement_name(), None).await?;
         delete::<StatefulSet>(client, namespace, &name, None).await?;
         self.context.station.forget_pool(&pool_id(key)).await;
-        self.applied.remove(key);
+        self.applied.forget(key);
         tracing::info!(pool = %key, "a pool was deleted");
         Ok(())
     }
@@ -383,9 +356,4 @@ impl Keeper {
 fn is_paused(set: &StatefulSet) -> bool {
     let all = set.metadata.annotations.as_ref();
     all.is_some_and(|all| annotations::is_on(all, annotations::PAUSE))
-}
-
-fn digest(wanted: &impl Serialize) -> [u8; 32] {
-    let text = serde_json::to_vec(wanted).expect("objects are JSON");
-    Sha256::digest(text).into()
 }

@@ -16,10 +16,8 @@ use millstream_clock::Entropy;
 
 use crate::apply::code;
 use crate::context::Context;
-use crate::names::{
-    FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_NAME, LABEL_PART_OF, METRICS_SECRET,
-    METRICS_TOKEN_KEY, PROGRAM, labels,
-};
+use crate::names::{METRICS_SECRET, METRICS_TOKEN_KEY, release_labels};
+use crate::random_key::random_key;
 
 /// How often a Secret is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -77,12 +75,7 @@ fn build(namespace: &str, instance: &str, entropy: &dyn Entropy) -> Secret {
     let metadata = ObjectMeta {
         name: Some(METRICS_SECRET.to_owned()),
         namespace: Some(namespace.to_owned()),
-        labels: Some(labels([
-            (LABEL_NAME, PROGRAM),
-            (LABEL_INSTANCE, instance),
-            (LABEL_MANAGED_BY, FIELD_MANAGER),
-            (LABEL_PART_OF, PROGRAM),
-        ])),
+        labels: Some(release_labels(instance)),
         ..ObjectMeta::default()
     };
     let secret = Secret {
@@ -94,7 +87,7 @@ fn build(namespace: &str, instance: &str, entropy: &dyn Entropy) -> Secret {
 
 /// The same Secret with a new token.
 fn mended(mut secret: Secret, entropy: &dyn Entropy) -> Secret {
-    let token = format!("{:032x}{:032x}", entropy.u128(), entropy.u128());
+    let token = random_key(entropy);
     let data = secret.data.get_or_insert_default();
     data.insert(METRICS_TOKEN_KEY.to_owned(), ByteString(token.into_bytes()));
     secret

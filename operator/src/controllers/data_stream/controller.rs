@@ -20,9 +20,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::ending::{self, Ending};
 use super::seen;
 use super::status::{self, Phase, Reason, Write};
-use super::validate;
 use crate::apply;
 use crate::context::Context;
 use crate::metrics::{ErrorLabels, KindLabel};
@@ -246,62 +246,36 @@ impl DataStreams {
         if is_on(object, annotations::PAUSE) {
             return self.write_status(object, &seen).await;
         }
-        let own = object
-            .status
-            .as_ref()
-            .and_then(|status| status.stream_id.as_deref());
-        let own = own.and_then(|id| id.parse().ok()).or_else(|| {
-            let stream = verdict.outcome.as_ref().ok();
-            stream.map(|stream| stream.uid)
-        });
-        let Some(uid) = own else {
+        let Some(uid) = ending::stream_of(object, verdict) else {
             self.set_finalizers(object, false).await?;
             return Ok(Action::await_change());
         };
-        if !validate::deletes_records(object) {
-            let note = format!("the records of stream {uid} are retained");
-            self.context
-                .tell(object, false, Reason::Retained.as_str(), &note)
-                .await;
-            self.set_finalizers(object, false).await?;
-            return Ok(Action::await_change());
-        }
-        let is_wanted_gone = plan.streams.get(&uid).is_some_and(|stream| stream.delete);
-        let facts = self.context.station.stream(uid);
-        // Refused from the beginning: the plan does not even ask for its end.
-        let refusal = verdict.outcome.as_ref().err();
-        let unknown = [Reason::PlacementUnreadable, Reason::PlacementLost];
-        // With DELETING its home was heard of, and had it removed.
-        let is_placement_known = status_word(object) == Some(seen::DELETING)
-            || refusal.is_none_or(|refusal| !unknown.contains(&refusal.reason));
-        let was_never_placed = !plan.streams.contains_key(&uid)
-            && facts.home.is_none()
-            && self.context.station.is_settled()
-            && is_placement_known;
-        if facts.phase == millstream_control::coordinator::Phase::Gone || was_never_placed {
-            let note = format!("the records of stream {uid} are removed");
-            self.context.tell(object, false, "Deleted", &note).await;
-            self.set_finalizers(object, false).await?;
-            return Ok(Action::await_change());
-        }
-        let text = match (&facts.message, is_wanted_gone) {
-            (Some(message), _) => message.clone(),
-            (None, _) if !is_placement_known => {
-                let why = refusal.map(|refusal| refusal.message.as_str());
-                format!(
-                    "it is not known where its records are: {}",
-                    why.unwrap_or_default()
-                )
+        let station = &self.context.station;
+        let (facts, is_settled) = (station.stream(uid), station.is_settled());
+        let (reason, note) = match ending::next(object, verdict, uid, &facts, &plan, is_settled) {
+            Ending::Retained(uid) => (
+                Reason::Retained.as_str(),
+                format!("the records of stream {uid} are retained"),
+            ),
+            Ending::Removed(uid) => (
+                "Deleted",
+                format!("the records of stream {uid} are removed"),
+            ),
+            Ending::Waiting {
+                message,
+                is_deleting,
+            } => {
+                if is_deleting {
+                    // A later leader takes a home that is gone for removed, and not for lost.
+                    seen.stream_status = Some(seen::DELETING.to_owned());
+                }
+                seen.phase = Phase::Progressing(Reason::Deleting, message);
+                return self.write_status(object, &seen).await;
             },
-            (None, true) => format!("the records of stream {uid} are being removed"),
-            (None, false) => "waiting for the operator's next plan".to_owned(),
         };
-        if is_placement_known {
-            // A leader that comes later takes a home that is gone for removed, and not for lost.
-            seen.stream_status = Some(seen::DELETING.to_owned());
-        }
-        seen.phase = Phase::Progressing(Reason::Deleting, text);
-        self.write_status(object, &seen).await
+        self.context.tell(object, false, reason, &note).await;
+        self.set_finalizers(object, false).await?;
+        Ok(Action::await_change())
     }
 
     async fn write_status(
@@ -397,10 +371,6 @@ impl DataStreams {
         let namespace = object.namespace().unwrap_or_default();
         Api::namespaced(self.context.client.clone(), &namespace)
     }
-}
-
-fn status_word(object: &DataStreamResource) -> Option<&str> {
-    object.status.as_ref()?.stream_status.as_deref()
 }
 
 fn full_name(object: &DataStreamResource) -> String {
