@@ -36,6 +36,14 @@ pub(crate) struct Part {
     pub(crate) reserved: Arc<OwnedSemaphorePermit>,
 }
 
+impl Part {
+    /// Answers that all of it failed.
+    pub(crate) fn fail(self, error: AppendError) {
+        // nobody may wait for it any more
+        drop(self.answer.send(vec![Err(error); self.appends.len()]));
+    }
+}
+
 /// Appends that wait, by group.
 #[derive(Default)]
 pub(crate) struct Lanes(Mutex<HashMap<GroupId, Lane>>);
@@ -47,40 +55,20 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Adds a part. True: a further call may be made now, by whoever takes [`next`](Self::next)
-    /// until there is nothing left.
-    pub(crate) fn enter(&self, group: &GroupId, part: Part) -> bool {
+    /// Adds a part. A turn: a further call may be made now, by whoever gets it.
+    pub(crate) fn enter(self: &Arc<Self>, group: &GroupId, part: Part) -> Option<Turn> {
         let mut lanes = self.0.lock();
         let lane = lanes.entry(group.clone()).or_default();
         lane.waiting.push_back(part);
-        let free = lane.calls < CALLS_MAX;
-        if free {
-            lane.calls += 1;
-        }
-        free
-    }
-
-    /// What goes in the next call; none: whoever asks makes no more calls.
-    pub(crate) fn next(&self, group: &GroupId) -> Option<Vec<Part>> {
-        let mut lanes = self.0.lock();
-        let lane = lanes.get_mut(group)?;
-        let (mut parts, mut bytes) = (Vec::new(), 0);
-        while let Some(part) = lane.waiting.front() {
-            bytes += part.bytes;
-            let is_full = bytes > CALL_BYTES_MAX || parts.len() == CALL_PARTS_MAX;
-            if is_full && !parts.is_empty() {
-                break;
-            }
-            parts.extend(lane.waiting.pop_front());
-        }
-        if parts.is_empty() {
-            lane.calls -= 1;
-            if lane.calls == 0 {
-                lanes.remove(group);
-            }
+        if lane.calls == CALLS_MAX {
             return None;
         }
-        Some(parts)
+        lane.calls += 1;
+        Some(Turn {
+            lanes: Arc::clone(self),
+            group: group.clone(),
+            is_over: false,
+        })
     }
 
     /// Those that have waited since this time or longer, and were never sent.
@@ -96,6 +84,70 @@ impl Lanes {
     }
 }
 
+/// The right to make one call after the other to a group, until nothing waits. It is given back at
+/// the end, and also when whoever has it is gone before.
+pub(crate) struct Turn {
+    lanes: Arc<Lanes>,
+    group: GroupId,
+    is_over: bool,
+}
+
+impl Turn {
+    /// Who is called.
+    pub(crate) const fn group(&self) -> &GroupId {
+        &self.group
+    }
+
+    /// What goes in the next call; none: the turn is over.
+    pub(crate) fn next(&mut self) -> Option<Vec<Part>> {
+        let mut lanes = self.lanes.0.lock();
+        let lane = lanes.get_mut(&self.group).filter(|_| !self.is_over)?;
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        while let Some(part) = lane.waiting.front() {
+            bytes += part.bytes;
+            let is_full = bytes > CALL_BYTES_MAX || parts.len() == CALL_PARTS_MAX;
+            if is_full && !parts.is_empty() {
+                break;
+            }
+            parts.extend(lane.waiting.pop_front());
+        }
+        if parts.is_empty() {
+            // while it is looked: what comes from now on gets a turn of its own
+            self.is_over = true;
+            lane.calls -= 1;
+            if lane.calls == 0 {
+                lanes.remove(&self.group);
+            }
+            return None;
+        }
+        Some(parts)
+    }
+}
+
+impl Drop for Turn {
+    /// Whoever made the calls is gone in the middle of one. Nobody else may be there to send what
+    /// waits behind it.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut lanes = self.lanes.0.lock();
+        let Some(lane) = lanes.get_mut(&self.group) else {
+            return;
+        };
+        lane.calls -= 1;
+        let abandoned = if lane.calls == 0 {
+            lanes.remove(&self.group)
+        } else {
+            None
+        };
+        drop(lanes);
+        for part in abandoned.into_iter().flat_map(|lane| lane.waiting) {
+            part.fail(AppendError::Unreachable);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use millstream_types::ShardUid;
@@ -107,19 +159,26 @@ mod tests {
         GroupId::new("a", "p", 0).expect("a group")
     }
 
-    fn part(number: u128, bytes: usize) -> Part {
+    /// A part, and where it is answered.
+    fn asked(number: u128, bytes: usize) -> (Part, oneshot::Receiver<Results>) {
         let permits = Arc::new(Semaphore::new(1));
         let reserved = permits.try_acquire_owned().expect("it is free");
-        Part {
+        let (answer, answered) = oneshot::channel();
+        let part = Part {
             appends: vec![Append {
                 shard: ShardUid(number),
                 records: Vec::new(),
             }],
             bytes,
             since: Duration::from_secs(u64::try_from(number).expect("small")),
-            answer: oneshot::channel().0,
+            answer,
             reserved: Arc::new(reserved),
-        }
+        };
+        (part, answered)
+    }
+
+    fn part(number: u128, bytes: usize) -> Part {
+        asked(number, bytes).0
     }
 
     fn numbers(parts: Option<Vec<Part>>) -> Option<Vec<u128>> {
@@ -129,50 +188,86 @@ mod tests {
 
     #[test]
     fn one_that_comes_alone_goes_at_once_and_those_that_come_meanwhile_go_together() {
-        let lanes = Lanes::default();
+        let lanes = Arc::new(Lanes::default());
+        let mut turns = Vec::new();
         for number in 0..2 {
-            assert!(lanes.enter(&group(), part(number, 10)), "{number}");
-            assert_eq!(numbers(lanes.next(&group())), Some(vec![number]));
+            let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
+            assert_eq!(numbers(turn.next()), Some(vec![number]));
+            turns.push(turn);
         }
         for number in 2..6 {
-            assert!(!lanes.enter(&group(), part(number, 10)), "{number}");
+            assert!(lanes.enter(&group(), part(number, 10)).is_none());
         }
         // whichever call ends first takes all that have gathered, in their order
-        assert_eq!(numbers(lanes.next(&group())), Some(vec![2, 3, 4, 5]));
-        assert_eq!(numbers(lanes.next(&group())), None);
-        assert_eq!(numbers(lanes.next(&group())), None);
-        assert!(
-            lanes.0.lock().is_empty(),
-            "nothing is kept of an idle group"
-        );
-        assert!(lanes.enter(&group(), part(7, 10)));
+        assert_eq!(numbers(turns[1].next()), Some(vec![2, 3, 4, 5]));
+        for turn in &mut turns {
+            assert_eq!(numbers(turn.next()), None);
+        }
+        assert!(lanes.0.lock().is_empty(), "nothing of an idle group");
+        let mut next = lanes.enter(&group(), part(7, 10)).expect("a turn");
+        assert_eq!(numbers(turns[0].next()), None, "a turn that is over");
+        drop(turns);
+        assert_eq!(numbers(next.next()), Some(vec![7]));
+    }
+
+    #[test]
+    fn a_turn_that_is_dropped_or_ends_in_a_panic_is_given_back() {
+        let lanes = Arc::new(Lanes::default());
+        for number in 0..4 {
+            let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
+            let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                assert_eq!(numbers(turn.next()), Some(vec![number]));
+                assert!(number % 2 == 0, "every other call panics");
+                drop(turn);
+            }));
+            assert_eq!(called.is_ok(), number % 2 == 0);
+        }
+        assert!(lanes.0.lock().is_empty(), "nothing of an idle group");
+    }
+
+    #[test]
+    fn what_waits_is_sent_by_the_other_call_or_answered_when_there_is_none() {
+        let lanes = Arc::new(Lanes::default());
+        let mut turns = Vec::new();
+        for number in 0..2 {
+            let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
+            assert_eq!(numbers(turn.next()), Some(vec![number]));
+            turns.push(turn);
+        }
+        let (waits, mut answered) = asked(2, 10);
+        assert!(lanes.enter(&group(), waits).is_none());
+        drop(turns.pop());
+        assert!(answered.try_recv().is_err(), "the other call sends it");
+        drop(turns.pop());
+        let failed = Err(AppendError::Unreachable);
+        assert_eq!(answered.try_recv(), Ok(vec![failed]), "it was not sent");
+        assert!(lanes.0.lock().is_empty(), "nothing of an idle group");
     }
 
     #[test]
     fn a_call_is_bounded_and_a_large_part_goes_alone() {
-        let lanes = Lanes::default();
+        let lanes = Arc::new(Lanes::default());
         let sizes = [CALL_BYTES_MAX, 2 * CALL_BYTES_MAX, 5, CALL_BYTES_MAX - 5, 1];
-        for (number, bytes) in (0..).zip(sizes) {
-            lanes.enter(&group(), part(number, bytes));
-        }
-        let calls: Vec<_> = std::iter::from_fn(|| numbers(lanes.next(&group()))).collect();
+        let enter = |(number, bytes)| lanes.enter(&group(), part(number, bytes));
+        let mut turns: Vec<Turn> = (0..).zip(sizes).filter_map(enter).collect();
+        let calls = std::iter::from_fn(|| numbers(turns[0].next()));
+        let calls: Vec<_> = calls.collect();
         assert_eq!(calls, [vec![0], vec![1], vec![2, 3], vec![4]]);
         for number in 0..u128::try_from(CALL_PARTS_MAX + 1).expect("small") {
-            lanes.enter(&group(), part(number, 1));
+            turns.extend(enter((number, 1)));
         }
-        let calls = std::iter::from_fn(|| numbers(lanes.next(&group())));
+        let calls = std::iter::from_fn(|| numbers(turns[1].next()));
         let counts: Vec<_> = calls.map(|call| call.len()).collect();
         assert_eq!(counts, [CALL_PARTS_MAX, 1]);
     }
 
     #[test]
     fn those_that_have_waited_too_long_can_be_given_up() {
-        let lanes = Lanes::default();
-        for number in 0..4 {
-            lanes.enter(&group(), part(number, 10));
-        }
+        let lanes = Arc::new(Lanes::default());
+        let enter = |number| lanes.enter(&group(), part(number, 10));
+        let mut turns: Vec<Turn> = (0..4).filter_map(enter).collect();
         let given_up = lanes.give_up(&group(), Duration::from_secs(1));
         assert_eq!(numbers(Some(given_up)), Some(vec![0, 1]));
-        assert_eq!(numbers(lanes.next(&group())), Some(vec![2, 3]));
+        assert_eq!(numbers(turns[0].next()), Some(vec![2, 3]));
     }
 }

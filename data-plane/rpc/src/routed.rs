@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::call::{CallError, Caller, Client, verdict};
 use crate::convert::{self, Malformed};
-use crate::lanes::{Lanes, Part, Results};
+use crate::lanes::{Lanes, Part, Results, Turn};
 use crate::outgoing::{self, Appends};
 use crate::wire;
 
@@ -92,20 +92,20 @@ impl Routed {
             answer,
             reserved,
         };
-        if self.lanes.enter(group, part) {
+        if let Some(turn) = self.lanes.enter(group, part) {
             // A task of its own: whoever asked may go away, and others wait for the same calls.
-            drop(task::spawn("appends", self.clone().send(group.clone())));
+            drop(task::spawn("appends", self.clone().send(turn)));
         }
         let unknown = || vec![Err(AppendError::Unknown); count];
         answered.await.unwrap_or_else(|_| unknown())
     }
 
     /// Makes one call after the other while there is something to send.
-    async fn send(self, group: GroupId) {
-        while let Some(parts) = self.lanes.next(&group) {
-            let error = self.send_parts(&group, parts).await;
+    async fn send(self, mut turn: Turn) {
+        while let Some(parts) = turn.next() {
+            let error = self.send_parts(turn.group(), parts).await;
             if error == Some(AppendError::Unreachable) {
-                self.give_up_the_old(&group);
+                self.give_up_the_old(turn.group());
             }
         }
     }
@@ -118,8 +118,7 @@ impl Routed {
             .now()
             .checked_sub(self.caller.options().repeat_for);
         for part in since.map_or_else(Vec::new, |since| self.lanes.give_up(group, since)) {
-            let failed = vec![Err(AppendError::Unreachable); part.appends.len()];
-            drop(part.answer.send(failed));
+            part.fail(AppendError::Unreachable);
         }
     }
 
@@ -345,6 +344,42 @@ impl ShardLog for Routed {
             Some(Outcome::Status(status)) => Ok(convert::status_in(status)),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use millstream_clock::SystemClock;
+    use millstream_link::tcp::TcpConnector;
+
+    use super::*;
+    use crate::call::Options;
+
+    #[tokio::test]
+    async fn calls_that_are_given_up_leave_the_way_free_and_their_appends_in_doubt() {
+        let clock = Arc::new(SystemClock::new());
+        let caller = Caller::new(Options::default(), Arc::new(TcpConnector), clock);
+        let routed = Routed::new(caller);
+        let group = GroupId::new("a", "p", 0).expect("a group");
+        // more of them than calls to a group may be under way
+        for _ in 0..5 {
+            let reserved = routed.reserve(&[]).expect("there is room");
+            let (answer, answered) = oneshot::channel();
+            let part = Part {
+                appends: Vec::new(),
+                bytes: 0,
+                since: Duration::ZERO,
+                answer,
+                reserved,
+            };
+            let turn = routed.lanes.enter(&group, part).expect("the way is free");
+            // nobody knows where the group is: it is tried again for a while
+            let mut sending = Box::pin(routed.clone().send(turn));
+            assert!((&mut sending).now_or_never().is_none(), "it is under way");
+            drop(sending);
+            assert!(answered.await.is_err(), "what became of it is not known");
         }
     }
 }

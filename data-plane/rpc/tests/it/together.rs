@@ -1,6 +1,7 @@
 //! Many appends at once: they go together, and what a server has no room for is throttled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{join, join_all};
@@ -60,6 +61,39 @@ async fn appends_that_come_while_calls_are_under_way_go_together_in_their_order(
     payloads[..2].sort();
     let expected: Vec<String> = (0..50).map(|number: usize| number.to_string()).collect();
     assert_eq!(payloads, expected);
+}
+
+/// Panics the first few times that it is to count an append.
+struct Panics(AtomicUsize);
+
+impl Meter for Panics {
+    fn called(&self, called: &Called) {
+        let left = |left: usize| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        let panics = called.call == "Append" && self.0.fetch_update(order, order, left).is_ok();
+        assert!(!panics, "a planted panic");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_panics_fails_its_own_appends_and_no_later_ones() {
+    const PANICS: usize = 5;
+    let world = World::new();
+    let servers = world.pool(1).await;
+    world.create(&servers, "s", 1).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    let panics = Arc::new(Panics(AtomicUsize::new(PANICS)));
+    gateway.caller.count_by(panics);
+    gateway.place(1, &servers).await;
+    for number in 0..PANICS + 3 {
+        let entry = entry_at(0, number.to_string());
+        let (scope, name) = (scope(), name("s"));
+        let put = gateway.streams.put_record(&scope, &name, entry, None);
+        let put = task::timeout(Duration::from_secs(60), put).await;
+        let put = put.expect("it is answered").map_err(|error| error.kind());
+        let failed = number < PANICS;
+        assert_eq!(put.err(), failed.then_some(Kind::Internal), "{number}");
+    }
 }
 
 #[tokio::test]
