@@ -4,10 +4,13 @@
 //! be cut off from it, and it can be deluded: it is told that its lease was renewed while it was
 //! not, as after a pause that it did not notice. Such a leader goes on with its old term.
 
+mod config_maps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use millstream_clock::task;
 use millstream_control::{Placement, StreamSpec, Version, WantedStream};
 use millstream_operator::lease::election::{Record, Versioned};
@@ -18,6 +21,8 @@ use parking_lot::Mutex;
 
 use crate::history::History;
 use crate::layout;
+
+pub(crate) use config_maps::ConfigMaps;
 
 /// How long a call takes, in milliseconds.
 const CALL_MS_MAX: u64 = 20;
@@ -36,8 +41,8 @@ pub(crate) struct ApiServer {
 struct Objects {
     revision: u64,
     lease: Option<Versioned>,
-    /// As it is stored: text, and the revision that wrote it.
-    placement: Option<(String, u64)>,
+    /// The placements as they are stored, by name.
+    config_maps: BTreeMap<String, ConfigMap>,
     streams: BTreeMap<StreamUid, WantedStream>,
     streams_revision: u64,
     cut_off: BTreeSet<String>,
@@ -82,19 +87,17 @@ impl ApiServer {
             .map(|lease| lease.record.holder.clone())
     }
 
-    /// Streams that the stored placement gives a home.
+    /// Streams that the stored placements give a home.
     pub(crate) fn homes(&self) -> BTreeSet<StreamUid> {
-        let text = self
-            .objects
-            .lock()
-            .placement
-            .as_ref()
-            .map(|(text, _)| text.clone());
-        let placement =
-            text.map(|text| Placement::from_json(&text).expect("it was written as one"));
-        placement
-            .map(|p| p.homes.into_keys().collect())
-            .unwrap_or_default()
+        let objects = self.objects.lock();
+        let stored = objects.config_maps.values();
+        let texts = stored.filter_map(|stored| stored.data.as_ref()?.values().next());
+        texts
+            .flat_map(|text| {
+                let placement = Placement::from_json(text).expect("it was written as one");
+                placement.homes.into_keys()
+            })
+            .collect()
     }
 
     /// Streams that exist, and whether each is to be deleted.
@@ -166,33 +169,6 @@ impl Client {
 
     fn is_deluded(&self) -> bool {
         self.server.objects.lock().deluded.contains(&self.replica)
-    }
-
-    /// The placement and the revision that wrote it.
-    pub(crate) async fn placement(&self) -> Result<Option<(Placement, u64)>, CallError> {
-        let stored = self.call(|objects| Ok(objects.placement.clone())).await?;
-        Ok(stored.map(|(text, revision)| {
-            let placement = Placement::from_json(&text).expect("it was written as one");
-            (placement, revision)
-        }))
-    }
-
-    /// Writes the placement if nobody has since `revision`; the new revision.
-    pub(crate) async fn write_placement(
-        &self,
-        placement: &Placement,
-        revision: Option<u64>,
-    ) -> Result<u64, CallError> {
-        let text = placement.to_json().expect("a few streams fit");
-        self.call(move |objects| {
-            if objects.placement.as_ref().map(|(_, at)| *at) != revision {
-                return Err(CallError::Conflict);
-            }
-            objects.revision += 1;
-            objects.placement = Some((text, objects.revision));
-            Ok(objects.revision)
-        })
-        .await
     }
 
     /// All streams, and the revision of the last change of any.

@@ -19,7 +19,8 @@ pub(crate) const CONTRACT_PORT: u16 = 4570;
 /// Name of all replicas of the operator together.
 pub(crate) const OPERATOR_SERVICE: &str = "millstream-operator";
 
-const NAMESPACE: &str = "team-a";
+/// The one namespace of streams.
+pub(crate) const NAMESPACE: &str = "team-a";
 const SYSTEM_NAMESPACE: &str = "millstream";
 
 static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope {

@@ -1,9 +1,7 @@
-//! One replica of the operator: the lease and the contract as they are, with the simulated API
-//! server where Kubernetes is.
+//! One replica of the operator: lease, contract, station and placements as they are, with the
+//! simulated API server where Kubernetes is. Streams are looked at here, not watched.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
@@ -11,18 +9,22 @@ use millstream_clock::{Clock, Entropy, task};
 use millstream_control::attach::{
     Authenticator, Contract, ContractServer, PodIdentity, ReviewError, Session, SignError, Standby,
 };
-use millstream_control::coordinator::Phase;
+use millstream_control::coordinator::{Input, Phase};
 use millstream_control::{
-    Coordinator, CreateStreamError, DeleteStreamError, DesiredState, Effect, Identity, Input,
-    Placement, Role, Secret, StreamSpec, WantedStream,
+    CreateStreamError, DeleteStreamError, Identity, Role, Secret, StreamSpec, WantedStream,
 };
 use millstream_link::grpc::{self, ServeOptions};
 use millstream_link::testkit::Claims;
+use millstream_operator::contract::placements::Placements;
+use millstream_operator::contract::station::Station;
 use millstream_operator::lease::{Leadership, campaign};
+use millstream_operator::metrics::Metrics;
+use millstream_operator::pulse::Pulse;
 use millstream_types::{Scope, StreamName, StreamUid};
-use tokio::sync::{mpsc, watch};
+use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::api_server::{ApiServer, CallError, Client, SimLease};
+use crate::api_server::{ApiServer, CallError, Client, ConfigMaps, SimLease};
 use crate::clock::{SimClock, entropy, mixed};
 use crate::layout;
 use crate::net::SimListener;
@@ -30,12 +32,12 @@ use crate::planted::{self, Planted};
 
 /// How long the lease holds without renewal.
 const LEASE: Duration = Duration::from_secs(4);
-/// How often streams are looked at, and time is told.
+/// How often streams are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Pause after a call that failed.
-const RETRY_PAUSE: Duration = Duration::from_millis(300);
-/// Inputs that wait for the coordinator.
-const INPUTS_MAX: usize = 256;
+/// How long a leader waits for servers that do not attach.
+const SETTLE: Duration = Duration::from_secs(10);
+/// The chart's release, which stands on the placements.
+const INSTANCE: &str = "sim";
 
 /// What one life of a replica is made of.
 pub(crate) struct Replica {
@@ -52,11 +54,12 @@ impl Replica {
     pub(crate) async fn run(self) -> turmoil::Result {
         let seed = mixed(self.seed, &self.name, self.life);
         let client = Arc::new(Client::new(self.api.clone(), &self.name, seed));
-        let (inputs, received) = mpsc::channel(INPUTS_MAX);
+        let clock: Arc<dyn Clock> = Arc::new(self.clock);
         let desk = Arc::new(Desk {
-            leads: AtomicBool::new(false),
-            inputs,
+            station: Mutex::default(),
             client: Arc::clone(&client),
+            clock: Arc::clone(&clock),
+            planted: self.planted,
             entropy: entropy(self.seed, &self.name, self.life),
         });
         let me = layout::identity(Role::Operator, &self.name);
@@ -75,34 +78,25 @@ impl Replica {
         ));
         let lease = Arc::new(SimLease::new(Arc::clone(&client)));
         let candidate = format!("{}-{}", self.name, self.life);
-        let clock: Arc<dyn Clock> = Arc::new(self.clock);
         let leadership = campaign(lease, Arc::clone(&clock), candidate, LEASE).await;
         let leader = Leader {
             desk,
             client,
             clock,
-            sessions: BTreeMap::new(),
-            placement_revision: None,
-            sent: 0,
-            planted: self.planted,
         };
-        leader.lead(leadership, received).await;
+        leader.lead(leadership).await;
         Ok(())
     }
 }
 
 /// What the contract's calls see of the replica.
 struct Desk {
-    leads: AtomicBool,
-    inputs: mpsc::Sender<Told>,
+    /// While it leads.
+    station: Mutex<Option<Station>>,
     client: Arc<Client>,
+    clock: Arc<dyn Clock>,
+    planted: Planted,
     entropy: Arc<dyn Entropy>,
-}
-
-/// What the leader is told by the contract's calls.
-enum Told {
-    Session(Session),
-    Input(Input),
 }
 
 /// Identities come in plain text: nobody asks for a certificate.
@@ -116,13 +110,17 @@ impl Authenticator for NoTokens {
 
 impl Contract for Desk {
     fn leads(&self) -> bool {
-        self.leads.load(Ordering::Relaxed)
+        self.station.lock().is_some()
     }
 
     fn attach(&self, session: Session) -> BoxFuture<'_, Result<(), Standby>> {
         async move {
-            let sent = self.inputs.send(Told::Session(session)).await;
-            sent.map_err(|_| Standby)
+            let station = self.station.lock().clone().ok_or(Standby)?;
+            station.attach(match self.planted {
+                Planted::StaleAccepted => planted::credulous(session, Arc::clone(&self.clock)),
+                _ => session,
+            });
+            Ok(())
         }
         .boxed()
     }
@@ -169,157 +167,56 @@ impl Contract for Desk {
     }
 }
 
-/// Feeds the coordinator and does what it asks for.
+/// What a leader does: the operator's station and its writer of placements, with streams that are
+/// looked at in place of watches and plans.
 struct Leader {
     desk: Arc<Desk>,
     client: Arc<Client>,
     clock: Arc<dyn Clock>,
-    sessions: BTreeMap<u64, watch::Sender<Option<Arc<DesiredState>>>>,
-    placement_revision: Option<u64>,
-    sent: u64,
-    planted: Planted,
 }
 
-/// The leader must end: its lease is lost, or it has heard of a later one.
-struct Deposed;
-
 impl Leader {
-    async fn lead(mut self, mut leadership: Leadership<SimLease>, mut told: mpsc::Receiver<Told>) {
+    /// Leads until the lease is lost or another leader is met: the process ends.
+    async fn lead(self, mut leadership: Leadership<SimLease>) {
         let term = leadership.term();
         tokio::select! {
             biased;
             () = leadership.lost() => tracing::info!(term, "the lease is lost"),
-            Deposed = self.work(term, &mut told) => {},
+            () = self.work(term) => {},
         }
+        *self.desk.station.lock() = None;
     }
 
-    async fn work(&mut self, term: u64, told: &mut mpsc::Receiver<Told>) -> Deposed {
+    async fn work(&self, term: u64) {
         let found = loop {
-            match self.client.placement().await {
+            let client = ConfigMaps::client(Arc::clone(&self.client));
+            match Placements::read(client, INSTANCE, None, term).await {
                 Ok(found) => break found,
-                Err(_) => task::sleep(RETRY_PAUSE).await,
+                Err(failure) => tracing::info!(term, %failure, "the placements are not read"),
             }
         };
-        self.placement_revision = found.as_ref().map(|(_, revision)| *revision);
-        let found: Vec<Placement> = found.into_iter().map(|(placement, _)| placement).collect();
-        let mut coordinator = Coordinator::new(term, found, self.clock.monotonic());
-        let mut first = vec![
-            Input::Pools(vec![layout::pool_spec()]),
-            Input::Access(layout::access()),
-        ];
-        self.desk.leads.store(true, Ordering::Relaxed);
+        let (clock, metrics) = (Arc::clone(&self.clock), Metrics::new());
+        let (station, writes) = Station::new(term, SETTLE, found, clock, metrics, Pulse::default());
+        station.handle(Input::Pools(vec![layout::pool_spec()]));
+        station.handle(Input::Access(layout::access()));
+        *self.desk.station.lock() = Some(station.clone());
+        tokio::select! {
+            biased;
+            () = station.deposed() => tracing::info!(term, "another leader was met"),
+            () = station.write(writes) => {},
+            () = self.look(&station) => {},
+        }
+    }
+
+    /// Tells the station of streams, and lets go of those that are gone, for ever.
+    async fn look(&self, station: &Station) {
         let mut streams = Streams::default();
         loop {
-            for input in first.drain(..) {
-                if self.handle(&mut coordinator, input).await {
-                    return Deposed;
-                }
+            task::sleep(LOOK_EVERY).await;
+            if let Some(input) = streams.look(&self.client).await {
+                station.handle(input);
             }
-            tokio::select! {
-                biased;
-                Some(next) = told.recv() => first.extend(self.hear(next)),
-                () = task::sleep(LOOK_EVERY) => {
-                    first.push(Input::Tick);
-                    first.extend(streams.look(&self.client).await);
-                    streams.finalize(&self.client, &coordinator, self.clock.monotonic()).await;
-                },
-            }
-        }
-    }
-
-    fn hear(&mut self, told: Told) -> Option<Input> {
-        match told {
-            Told::Input(input) => {
-                if let Input::Detached { session, .. } = &input {
-                    self.sessions.remove(session);
-                }
-                Some(input)
-            },
-            Told::Session(session) => {
-                let Session {
-                    id,
-                    server,
-                    mut observed,
-                    desired,
-                } = session;
-                self.sessions.insert(id, desired);
-                let (inputs, of) = (self.desk.inputs.clone(), server.clone());
-                let hide = self.planted == Planted::StaleAccepted;
-                drop(task::spawn("sim session", async move {
-                    while let Some(mut state) = observed.recv().await {
-                        if hide {
-                            // It would name a version that no leader has given out.
-                            state.desired = None;
-                        }
-                        let state = Arc::new(state);
-                        let input = Input::Observed { session: id, state };
-                        if inputs.send(Told::Input(input)).await.is_err() {
-                            return;
-                        }
-                    }
-                    let input = Input::Detached {
-                        server: of,
-                        session: id,
-                    };
-                    drop(inputs.send(Told::Input(input)).await);
-                }));
-                Some(Input::Attached {
-                    server,
-                    session: id,
-                })
-            },
-        }
-    }
-
-    /// Carries out what follows from an input; true when the leader is deposed.
-    async fn handle(&mut self, coordinator: &mut Coordinator, input: Input) -> bool {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            for effect in coordinator.handle(self.clock.monotonic(), input) {
-                match effect {
-                    Effect::PersistPlacement(placement) => {
-                        inputs.push(self.persist(placement).await);
-                    },
-                    Effect::Send { session, state, .. } => self.send(session, state),
-                    Effect::StepDown { seen } => {
-                        tracing::info!(%seen, "a server has heard of a later leader");
-                        return true;
-                    },
-                }
-            }
-        }
-        false
-    }
-
-    /// Writes a placement over the one last read. After a failure it looks what is there: the
-    /// write may have happened.
-    async fn persist(&mut self, placement: Placement) -> Input {
-        let (pool, version) = (placement.pool.clone(), placement.version);
-        let revision = self.placement_revision;
-        if let Ok(revision) = self.client.write_placement(&placement, revision).await {
-            self.placement_revision = Some(revision);
-            return Input::PlacementPersisted { pool, version };
-        }
-        if let Ok(Some((there, revision))) = self.client.placement().await {
-            if there.version == version {
-                self.placement_revision = Some(revision);
-                return Input::PlacementPersisted { pool, version };
-            }
-            if there.version < version {
-                self.placement_revision = Some(revision);
-            }
-        }
-        Input::PersistFailed { pool, version }
-    }
-
-    fn send(&mut self, session: u64, mut state: Arc<DesiredState>) {
-        self.sent += 1;
-        if self.planted == Planted::StaleAccepted {
-            let now = self.clock.monotonic();
-            state = Arc::new(planted::newer_than_true(&state, now, self.sent));
-        }
-        if let Some(desired) = self.sessions.get(&session) {
-            desired.send_replace(Some(state));
+            streams.finalize(&self.client, station).await;
         }
     }
 }
@@ -344,9 +241,9 @@ impl Streams {
     }
 
     /// Lets go of the objects whose streams are gone.
-    async fn finalize(&self, client: &Client, coordinator: &Coordinator, now: Duration) {
+    async fn finalize(&self, client: &Client, station: &Station) {
         for uid in &self.deleted {
-            if coordinator.stream(*uid, now).phase == Phase::Gone {
+            if station.stream(*uid).phase == Phase::Gone {
                 // It is looked at again, whatever came of it.
                 let (Ok(()) | Err(_)) = client.finalize_stream(*uid).await;
             }

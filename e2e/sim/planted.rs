@@ -2,6 +2,7 @@
 //! the real parts, which stay as they are.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use millstream_clock::task;
+use millstream_clock::{Clock, task};
+use millstream_control::attach::Session;
 use millstream_control::{DesiredState, PlacementVersion};
 use millstream_link::grpc::MESSAGE_BYTES_MAX;
 use millstream_types::{Epoch, GroupId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -37,10 +40,48 @@ pub(crate) enum Planted {
 const REPEAT_AFTER: Duration = Duration::from_millis(300);
 /// The term of every version, where versions say nothing.
 const TERM: u64 = 1_000_000;
+/// Reports that wait to be passed on.
+const REPORTS_MAX: usize = 16;
+
+/// A session whose server compares no versions: every state comes to it as newer than the one
+/// before, and what it reports names none, since no leader has given those out.
+pub(crate) fn credulous(session: Session, clock: Arc<dyn Clock>) -> Session {
+    let Session {
+        id,
+        server,
+        mut observed,
+        desired,
+    } = session;
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
+    drop(task::spawn("planted reports", async move {
+        while let Some(mut state) = observed.recv().await {
+            state.desired = None;
+            if reports.send(state).await.is_err() {
+                return;
+            }
+        }
+    }));
+    let (wants, mut wanted) = watch::channel(None::<Arc<DesiredState>>);
+    drop(task::spawn("planted states", async move {
+        let mut count = 0;
+        while wanted.changed().await.is_ok() {
+            let state = wanted.borrow_and_update().clone();
+            count += 1;
+            let newer = |state: Arc<_>| newer_than_true(&state, clock.monotonic(), count);
+            desired.send_replace(state.map(newer).map(Arc::new));
+        }
+    }));
+    Session {
+        id,
+        server,
+        observed: reported,
+        desired: wants,
+    }
+}
 
 /// A state with versions that count up with time, whoever sends it: to a server that compares them,
 /// each looks newer than the one before, as if it did not compare.
-pub(crate) fn newer_than_true(state: &DesiredState, now: Duration, count: u64) -> DesiredState {
+fn newer_than_true(state: &DesiredState, now: Duration, count: u64) -> DesiredState {
     let time = u64::try_from(now.as_millis()).unwrap_or(u64::MAX / 2);
     let version = PlacementVersion::new(TERM, time.saturating_mul(1_000) + count % 1_000);
     let mut state = state.clone();
