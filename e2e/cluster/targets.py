@@ -27,6 +27,7 @@ from up import Cluster
 HERE = pathlib.Path(__file__).resolve().parent
 KIND_NAME = "millstream"
 REACH_SECONDS = 20
+FORWARD_ENDS_SECONDS = 2
 LOAD_SECONDS = 300
 
 
@@ -42,6 +43,14 @@ class Target(abc.ABC):
     # Where the charts find the images: PREFIX/millstream:TAG.
     image_prefix = images.REGISTRY
     image_tag = "dev"
+
+    @property
+    def tools_image(self) -> str:
+        """An image with a shell and wget, as busybox has them, for pods of a test's own."""
+        image = os.environ.get("E2E_TOOLS_IMAGE")
+        if not image:
+            raise Unsupported(f"E2E_CLUSTER={self.name}: set E2E_TOOLS_IMAGE to busybox, as its nodes get it")
+        return image
 
     def kubectl(self, *words, check=True, text=None, seconds=60) -> str:
         program = binaries.clients() / "kubectl"
@@ -98,13 +107,29 @@ class Target(abc.ABC):
     @contextlib.contextmanager
     def reach(self, namespace: str, service: str, port: int):
         """A loopback address `HOST:PORT` that leads to a port of a Service while it is held."""
-        with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
-            forward = (f"--kubeconfig={self.kubeconfig}", f"--namespace={namespace}",
-                       "port-forward", f"service/{service}", f":{port}")
-            words = [str(binaries.clients() / "kubectl"), *forward]
-            with running(words, log) as process:
-                pattern = r"Forwarding from (127\.0\.0\.1:\d+)"
-                yield wait_for_line(process, pathlib.Path(log.name), pattern)
+        with self.port_forward(namespace, f"service/{service}", port) as address:
+            yield address
+
+    @contextlib.contextmanager
+    def port_forward(self, namespace: str, to: str, port: int):
+        """A loopback address that leads to a port of `pod/NAME` or `service/NAME` while it is held.
+
+        kubectl ends when a connection is refused on the other side, or lost. Where the block fails by
+        that, what kubectl said is printed.
+        """
+        words = [str(binaries.clients() / "kubectl"), f"--kubeconfig={self.kubeconfig}",
+                 f"--namespace={namespace}", "port-forward", to, f":{port}"]
+        with tempfile.NamedTemporaryFile("w+", suffix=".log") as log, running(words, log) as process:
+            path = pathlib.Path(log.name)
+            address = wait_for_line(process, path, r"Forwarding from (127\.0\.0\.1:\d+)")
+            try:
+                yield address
+            except Exception:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(FORWARD_ENDS_SECONDS)
+                    last = " / ".join(path.read_text(errors="replace").splitlines()[-2:])
+                    print(f"        kubectl port-forward {to} ended with {code}: {last}", flush=True)
+                raise
 
 
 @contextlib.contextmanager
@@ -138,6 +163,7 @@ class Local(Target):
     """The cluster of `make cluster-up`."""
 
     name = "local"
+    tools_image = f"{images.REGISTRY}/busybox:1"
 
     def __init__(self):
         self.cluster = Cluster(plan.layout())
