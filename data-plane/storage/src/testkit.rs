@@ -2,5 +2,7 @@
 //! against each other. Compiled with the feature `testkit` only; no product code may use it.
 
 pub mod dice;
+pub mod hooked;
 
 pub use dice::Dice;
+pub use hooked::{Answers, Hooked, Hooks};

@@ -4,18 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use millstream_clock::task;
 use millstream_link::tls::TlsConnector;
 use millstream_link::{Endpoint, Role};
 use millstream_rpc::Options;
+use millstream_storage::ShardStore as _;
 use millstream_storage::memory::MemoryStore;
-use millstream_storage::{
-    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
-    ShardStatus, ShardStore, StoreError,
-};
+use millstream_storage::testkit::{Answers, Hooked, Hooks};
 use millstream_stream::Kind;
-use millstream_types::{Millis, ShardUid};
 
 use crate::cluster::{
     Cuttable, POOL, World, entry_at, group, key_of, name, placed, scope, server_of,
@@ -145,59 +141,21 @@ async fn a_writer_of_an_earlier_life_is_not_asked_once_a_later_one_is_known() {
     );
 }
 
-/// A store that cuts the connection after an append is durable and before it is answered.
+/// Cuts the connection after an append is durable and before it is answered.
 struct Cutting {
-    store: MemoryStore,
     cut: Arc<AtomicBool>,
     armed: AtomicBool,
     appends: AtomicUsize,
 }
 
-impl ShardLog for Cutting {
-    async fn append(
-        &self,
-        appends: Vec<Append>,
-    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+impl Hooks for Cutting {
+    async fn append(&self, effect: impl Future<Output = Answers> + Send) -> Answers {
         self.appends.fetch_add(1, Ordering::SeqCst);
-        let answer = self.store.append(appends).await;
+        let answer = effect.await;
         if self.armed.load(Ordering::SeqCst) {
             self.cut.store(true, Ordering::SeqCst);
         }
         answer
-    }
-
-    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
-        self.store.read(shard, from, limit).await
-    }
-
-    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
-        self.store.number_at(shard, time).await
-    }
-
-    async fn wait_past(&self, shard: ShardUid, number: u64) {
-        self.store.wait_past(shard, number).await;
-    }
-
-    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
-        self.store.status(shard).await
-    }
-}
-
-impl ShardStore for Cutting {
-    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
-        self.store.apply(changes).await
-    }
-
-    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
-        self.store.status_now(shard)
-    }
-
-    fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
-        self.store.rows(prefix)
-    }
-
-    fn retention_now(&self) -> Option<Millis> {
-        self.store.retention_now()
     }
 }
 
@@ -205,11 +163,13 @@ impl ShardStore for Cutting {
 async fn an_append_whose_answer_is_lost_is_never_sent_again() {
     let world = World::new();
     let plain = Cuttable::new();
-    let store = Arc::new(Cutting {
+    let store = Arc::new(Hooked {
         store: MemoryStore::new(Arc::clone(&world.clock)),
-        cut: Arc::clone(&plain.cut),
-        armed: AtomicBool::new(false),
-        appends: AtomicUsize::new(0),
+        hooks: Cutting {
+            cut: Arc::clone(&plain.cut),
+            armed: AtomicBool::new(false),
+            appends: AtomicUsize::new(0),
+        },
     });
     let servers = [world.serve(store, group(0), 1).await];
     world.create(&servers, "s", 1).await;
@@ -217,7 +177,7 @@ async fn an_append_whose_answer_is_lost_is_never_sent_again() {
     let connector = TlsConnector::new(Arc::new(plain.clone()), keys);
     let mut gateway = world.gateway(Options::default(), Arc::new(connector));
     gateway.place(1, &servers).await;
-    let store = &servers[0].store;
+    let hooks = &servers[0].store.hooks;
     let put = async |data: &str| {
         let entries = vec![entry_at(0, data.to_owned())];
         let put = gateway
@@ -227,10 +187,10 @@ async fn an_append_whose_answer_is_lost_is_never_sent_again() {
         put.expect("an answer").results.remove(0)
     };
     put("a").await.expect("durable");
-    store.armed.store(true, Ordering::SeqCst);
+    hooks.armed.store(true, Ordering::SeqCst);
     assert_eq!(put("b").await.expect_err("unknown").kind(), Kind::Internal);
-    assert_eq!(store.appends.load(Ordering::SeqCst), 2, "sent once");
-    store.armed.store(false, Ordering::SeqCst);
+    assert_eq!(hooks.appends.load(Ordering::SeqCst), 2, "sent once");
+    hooks.armed.store(false, Ordering::SeqCst);
     plain.cut.store(false, Ordering::SeqCst);
     put("c").await.expect("durable over a new connection");
     // The one in doubt was durable, and is there once.

@@ -6,15 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millstream_clock::{Clock, ManualClock, task};
 use millstream_storage::memory::MemoryStore;
-use millstream_storage::{
-    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
-    ShardStatus, ShardStore, StoreError,
-};
+use millstream_storage::testkit::{Hooked, Hooks};
+use millstream_storage::{Append, ApplyError, ShardLog, ShardStore};
 use millstream_stream::error::HostError;
 use millstream_stream::{
     Guests, Home, Kind, PeerError, PeerGroups, SettingsChange, Spread, Status, retention,
 };
-use millstream_types::{Epoch, GroupId, Millis, ShardId, ShardUid, StreamUid};
+use millstream_types::{Epoch, GroupId, ShardId, ShardUid, StreamUid};
 use parking_lot::Mutex;
 
 use crate::bed::{Bed, START, entry_at, name, new_stream, scope};
@@ -71,52 +69,15 @@ impl Fuse {
     }
 }
 
-/// The store of a process that may end at any change.
-struct Mortal {
-    store: MemoryStore,
-    fuse: Arc<Fuse>,
-}
+/// The process of a store, which may end at any change.
+struct Mortal(Arc<Fuse>);
 
-impl ShardLog for Mortal {
-    async fn append(
+impl Hooks for Mortal {
+    async fn apply(
         &self,
-        appends: Vec<Append>,
-    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
-        self.store.append(appends).await
-    }
-
-    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
-        self.store.read(shard, from, limit).await
-    }
-
-    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
-        self.store.number_at(shard, time).await
-    }
-
-    async fn wait_past(&self, shard: ShardUid, number: u64) {
-        self.store.wait_past(shard, number).await;
-    }
-
-    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
-        self.store.status(shard).await
-    }
-}
-
-impl ShardStore for Mortal {
-    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
-        self.fuse.burn(self.store.apply(changes)).await
-    }
-
-    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
-        self.store.status_now(shard)
-    }
-
-    fn rows(&self, prefix: &[u8]) -> Vec<(bytes::Bytes, bytes::Bytes)> {
-        self.store.rows(prefix)
-    }
-
-    fn retention_now(&self) -> Option<Millis> {
-        self.store.retention_now()
+        effect: impl Future<Output = Result<(), ApplyError>> + Send,
+    ) -> Result<(), ApplyError> {
+        self.0.burn(effect).await
     }
 }
 
@@ -228,8 +189,8 @@ struct World {
 
 /// One life of the home's process.
 struct Life {
-    bed: Bed<Mortal>,
-    home: Home<Mortal, Seen>,
+    bed: Bed<Hooked<Mortal>>,
+    home: Home<Hooked<Mortal>, Seen>,
 }
 
 impl World {
@@ -253,9 +214,9 @@ impl World {
     }
 
     fn life(&self, fuse: Arc<Fuse>) -> Life {
-        let store = Arc::new(Mortal {
+        let store = Arc::new(Hooked {
             store: self.disk.clone(),
-            fuse: Arc::clone(&fuse),
+            hooks: Mortal(Arc::clone(&fuse)),
         });
         let bed = Bed::over(store, self.clock.clone());
         let peers = Arc::new(Seen {

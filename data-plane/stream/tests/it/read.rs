@@ -5,12 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_clock::ManualClock;
 use millstream_storage::memory::MemoryStore;
-use millstream_storage::{
-    Append, AppendError, Appended, ApplyError, Change, Read, ReadError, ReadLimit, ShardLog,
-    ShardStatus, ShardStore, StoreError,
-};
+use millstream_storage::testkit::{Hooked, Hooks};
+use millstream_storage::{Change, ReadError, ShardStore};
 use millstream_stream::{Kind, SettingsChange, StartingPosition};
-use millstream_types::{Millis, ShardUid};
 use parking_lot::Mutex;
 
 use crate::bed::{Bed, START, entry, name, over_stores, payloads, scope};
@@ -190,69 +187,22 @@ async fn counters_count_what_was_read<S: ShardStore>(bed: &Bed<S>) {
     assert_eq!(stream.map().shards()[0].counters.outgoing_bytes.get(), 5);
 }
 
-/// A store whose reads fail as a test orders.
-struct FailingReads {
-    store: MemoryStore,
-    failure: Mutex<Option<ReadError>>,
-}
+/// Reads fail as a test orders.
+#[derive(Default)]
+struct FailingReads(Mutex<Option<ReadError>>);
 
-impl ShardLog for FailingReads {
-    async fn append(
-        &self,
-        appends: Vec<Append>,
-    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
-        self.store.append(appends).await
-    }
-
-    async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
-        let failure = self.failure.lock().clone();
-        match failure {
-            Some(failure) => Err(failure),
-            None => self.store.read(shard, from, limit).await,
-        }
-    }
-
-    async fn number_at(&self, shard: ShardUid, time: Millis) -> Result<u64, ReadError> {
-        let failure = self.failure.lock().clone();
-        match failure {
-            Some(failure) => Err(failure),
-            None => self.store.number_at(shard, time).await,
-        }
-    }
-
-    async fn wait_past(&self, shard: ShardUid, number: u64) {
-        self.store.wait_past(shard, number).await;
-    }
-
-    async fn status(&self, shard: ShardUid) -> Result<ShardStatus, ReadError> {
-        self.status_now(shard).ok_or(ReadError::NoShard)
-    }
-}
-
-impl ShardStore for FailingReads {
-    async fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
-        self.store.apply(changes).await
-    }
-
-    fn status_now(&self, shard: ShardUid) -> Option<ShardStatus> {
-        self.store.status_now(shard)
-    }
-
-    fn rows(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
-        self.store.rows(prefix)
-    }
-
-    fn retention_now(&self) -> Option<Millis> {
-        self.store.retention_now()
+impl Hooks for FailingReads {
+    fn read(&self) -> Result<(), ReadError> {
+        self.0.lock().clone().map_or(Ok(()), Err)
     }
 }
 
 #[tokio::test]
 async fn a_store_that_cannot_read_throttles_or_fails_the_call() {
     let clock = Arc::new(ManualClock::new(START));
-    let store = Arc::new(FailingReads {
+    let store = Arc::new(Hooked {
         store: MemoryStore::new(clock.clone()),
-        failure: Mutex::new(None),
+        hooks: FailingReads::default(),
     });
     let bed = Bed::over(Arc::clone(&store), clock);
     let stream = bed.create("flights", 1).await;
@@ -269,7 +219,7 @@ async fn a_store_that_cannot_read_throttles_or_fails_the_call() {
         (corrupt, Kind::Internal),
         (ReadError::Io("no".to_owned()), Kind::Internal),
     ] {
-        *store.failure.lock() = Some(failure.clone());
+        *store.hooks.0.lock() = Some(failure.clone());
         let read = bed
             .streams
             .get_records(&scope(), None, &iterator, None)
@@ -283,6 +233,6 @@ async fn a_store_that_cannot_read_throttles_or_fails_the_call() {
         assert_eq!(given.expect_err("ordered").kind(), kind, "{failure:?}");
     }
     assert_eq!(stream.counters().read_throttled.get(), 1);
-    *store.failure.lock() = None;
+    *store.hooks.0.lock() = None;
     assert_eq!(payloads(&bed.get(&iterator).await), ["a"]);
 }
