@@ -9,10 +9,13 @@ use millstream_clock::task;
 use millstream_link::Role;
 use millstream_rpc::Options;
 use millstream_rpc::meter::{Called, Meter, Outcome, Side};
+use millstream_storage::StoreError;
+use millstream_storage::memory::MemoryStore;
+use millstream_storage::testkit::{Answers, Hooked, Hooks};
 use millstream_stream::Kind;
 use parking_lot::Mutex;
 
-use crate::cluster::{POOL, World, entry_at, group, name, placed, scope};
+use crate::cluster::{POOL, World, entry_at, group, key_of, name, placed, scope};
 
 /// What became of the appends.
 #[derive(Clone, Default)]
@@ -122,4 +125,77 @@ async fn what_a_server_has_no_room_for_is_throttled_and_not_sent_again() {
     assert_eq!(*appends.0.lock(), [Outcome::Overloaded]);
     put("y".to_owned()).await.expect("there is room for it");
     assert_eq!(gateway.payloads("s", 0).await, ["y", "y"]);
+}
+
+/// Has no room for every third append; the others take a moment.
+#[derive(Default)]
+struct OftenFull {
+    came: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Hooks for OftenFull {
+    async fn append(&self, effect: impl Future<Output = Answers> + Send) -> Answers {
+        if self.came.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(StoreError::Overloaded);
+        }
+        task::sleep(Duration::from_millis(1)).await;
+        effect.await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_small_appends_at_once_each_is_durable_once_or_throttled() {
+    const CLIENTS: usize = 128;
+    const PUTS: usize = 5;
+    let (world, appends) = (World::new(), Appends::default());
+    let store = Arc::new(Hooked {
+        store: MemoryStore::new(Arc::clone(&world.clock)),
+        hooks: OftenFull::default(),
+    });
+    let servers = [world.serve(store, group(0), 1).await];
+    world.create(&servers, "s", 4).await;
+    let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
+    gateway.caller.count_by(Arc::new(appends.clone()));
+    gateway.place(1, &servers).await;
+    let clients = (0..CLIENTS).map(|client| {
+        let streams = gateway.streams.clone();
+        task::spawn("client", async move {
+            let mut results = Vec::new();
+            for put in 0..PUTS {
+                let data = format!("{client}-{put}");
+                let entry = entry_at(key_of(put as u32 % 4, 4), data.clone());
+                let (scope, name) = (scope(), name("s"));
+                let put = streams.put_record(&scope, &name, entry, None).await;
+                results.push((data, put.map_err(|error| error.kind())));
+            }
+            results
+        })
+    });
+    let (mut durable, mut throttled) = (Vec::new(), 0);
+    for client in clients.collect::<Vec<_>>() {
+        for (data, put) in client.await.expect("no client panics") {
+            match put {
+                Ok(_) => durable.push(data),
+                Err(kind) => {
+                    assert_eq!(kind, Kind::Throttled, "{data}");
+                    throttled += 1;
+                },
+            }
+        }
+    }
+    let mut kept = Vec::new();
+    for shard in 0..4 {
+        kept.extend(gateway.payloads("s", shard).await);
+    }
+    kept.sort();
+    durable.sort();
+    assert_eq!(kept, durable, "what is durable was answered so, once");
+    let hooks = &servers[0].store.hooks;
+    assert_eq!(throttled, hooks.refused.load(Ordering::SeqCst));
+    let came = hooks.came.load(Ordering::SeqCst);
+    assert_eq!(came, CLIENTS * PUTS, "none is sent again");
+    let calls = appends.0.lock().len();
+    assert!(calls < came / 4, "{calls} calls: they go together");
 }
