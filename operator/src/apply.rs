@@ -94,7 +94,8 @@ where
 }
 
 /// Whether the same call may be answered a little later.
-fn is_passing(error: &kube::Error) -> bool {
+#[must_use]
+pub fn is_passing(error: &kube::Error) -> bool {
     let passing = ["Unreachable", "ServerError", "TooManyRequests"];
     passing.contains(&reason(error))
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder};
 use millstream_clock::{Clock, Entropy, task};
 use millstream_crds::data_stream::DataStreamResource;
 use parking_lot::Mutex;
 
 use crate::config::OperatorConfig;
 use crate::contract::station::Station;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::pulse::Pulse;
@@ -21,8 +21,6 @@ use crate::watched::Watched;
 
 /// Longest wait for the first plan.
 const PLAN_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Most characters of an Event's note.
-const NOTE_CHARS_MAX: usize = 1_000;
 
 /// What the loops of a leading operator share.
 pub struct Context {
@@ -41,7 +39,7 @@ pub struct Context {
     /// The namespaces that are read.
     pub reach: Reach,
     /// Where Events go.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Where servers attach.
     pub station: Station,
     /// The streams' objects.
@@ -86,27 +84,5 @@ impl Context {
             tracing::warn!("there is no plan yet");
         }
         self.plan()
-    }
-
-    /// Tells people about `object`. An Event that cannot be written is only logged.
-    pub async fn tell<K>(&self, object: &K, is_warning: bool, reason: &str, note: &str)
-    where
-        K: kube::Resource<DynamicType = ()>,
-    {
-        let event = Event {
-            type_: if is_warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: reason.to_owned(),
-            note: Some(note.chars().take(NOTE_CHARS_MAX).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        let published = self.recorder.publish(&event, &object.object_ref(&())).await;
-        if let Err(error) = published {
-            tracing::warn!(reason, note, %error, "an event was not written");
-        }
     }
 }

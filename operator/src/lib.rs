@@ -14,6 +14,7 @@ pub mod config;
 pub mod context;
 pub mod contract;
 pub mod controllers;
+pub mod events;
 pub mod failure;
 pub mod lease;
 pub mod mended;

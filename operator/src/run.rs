@@ -6,7 +6,6 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::client::ClientBuilder;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use millstream_clock::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -32,6 +31,7 @@ use crate::contract::review::TokenReviewer;
 use crate::contract::service::Operator;
 use crate::contract::station::{Station, Writes};
 use crate::controllers::data_stream::controller;
+use crate::events::Events;
 use crate::failure::Failure;
 use crate::lease::{self, KubernetesLease};
 use crate::mended;
@@ -298,18 +298,15 @@ fn context(
     let pods = apis::<Pod>(client, namespaces);
     let secrets = apis::<Secret>(client, namespaces);
     let all = vec![Api::<Namespace>::all(client.clone())];
-    let reporter = Reporter {
-        controller: FIELD_MANAGER.to_owned(),
-        instance: Some(parts.pod.clone()),
-    };
+    let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
     Arc::new(Context {
         client: client.clone(),
         config: Arc::clone(&parts.config),
         namespace: parts.namespace.clone(),
-        clock: Arc::clone(&parts.clock),
-        entropy: Arc::clone(&parts.entropy),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
         metrics: parts.metrics.clone(),
-        recorder: Recorder::new(client.clone(), reporter),
+        events: Events::new(client.clone(), clock, entropy, parts.pod.clone()),
         reach: reach.clone(),
         station,
         streams: Watched::start(streams, &plain, &changed, tasks),
@@ -334,6 +331,7 @@ fn start_loops(
 ) {
     let station = context.station.clone();
     tasks.spawn(async move { station.write(writes).await });
+    tasks.spawn(context.events.clone().run());
     tasks.spawn(Steer::new(Arc::clone(context), keys.clone()).run());
     tasks.spawn(Seats::new(Arc::clone(context)).run());
     tasks.spawn(Keeper::new(Arc::clone(context)).run());

@@ -100,9 +100,8 @@ impl Steer {
                 && let Some(secret) = self.context.secrets.get(&key.0, &key.1)
             {
                 let note = format!("the access key is not used: {}", refusal.reason);
-                self.context
-                    .tell(&*secret, true, "AccessKeyRefused", &note)
-                    .await;
+                let events = &self.context.events;
+                events.tell(&*secret, true, "AccessKeyRefused", &note);
             }
             still.insert(key, refusal.reason);
         }

@@ -319,7 +319,7 @@ impl Keeper {
         if let Step::Restart { ordinal, uid } = step {
             let name = key.pod_name(ordinal);
             let note = format!("restarting {name} with the new template");
-            context.tell(&**set, false, "PodRestarted", &note).await;
+            context.events.tell(&**set, false, "PodRestarted", &note);
             delete::<Pod>(&context.client, &key.namespace, &name, Some(&uid)).await?;
             context.metrics.restarts.inc();
         }
@@ -347,7 +347,7 @@ impl Keeper {
         if self.warned.get(key) == Some(&note) {
             return;
         }
-        self.context.tell(set, true, reason, &note).await;
+        self.context.events.tell(set, true, reason, &note);
         self.warned.insert(key.clone(), note);
     }
 }

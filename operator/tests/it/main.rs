@@ -2,6 +2,7 @@
 //! it was built.
 
 mod api;
+mod events;
 mod gateways;
 mod left_out;
 mod metrics_token;

@@ -273,7 +273,7 @@ impl DataStreams {
                 return self.write_status(object, &seen).await;
             },
         };
-        self.context.tell(object, false, reason, &note).await;
+        self.context.events.tell(object, false, reason, &note);
         self.set_finalizers(object, false).await?;
         Ok(Action::await_change())
     }
@@ -300,11 +300,9 @@ impl DataStreams {
                 self.patch_status(object, &new).await?;
                 let moment = self.context.clock.monotonic();
                 self.written.lock().insert(name, moment);
+                let events = &self.context.events;
                 for note in status::events(&old, &new) {
-                    let told =
-                        self.context
-                            .tell(object, note.is_warning, &note.reason, &note.message);
-                    told.await;
+                    events.tell(object, note.is_warning, &note.reason, &note.message);
                 }
                 Ok(Action::requeue(RESYNC))
             },

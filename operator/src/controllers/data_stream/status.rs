@@ -288,17 +288,21 @@ pub struct Note {
     pub message: String,
 }
 
-/// The Events of a change from `old` to `new`: one for each new reason of `Ready`, and one when
-/// shards go away or come back.
+/// The Events of a change from `old` to `new`: one for each new reason of `Ready`, one when a fault is
+/// another one of the same reason, and one when shards go away or come back.
 #[must_use]
 pub fn events(old: &DataStreamStatus, new: &DataStreamStatus) -> Vec<Note> {
     let mut notes = Vec::new();
+    let is_fault = holds(new, STALLED) || holds(new, SHARDS_UNAVAILABLE);
     let before = |kind: &str| old.conditions.iter().find(|c| c.kind == kind);
     for condition in &new.conditions {
         let (changed, is_warning) = match condition.kind.as_str() {
             READY => (
-                before(READY).is_none_or(|b| b.reason != condition.reason),
-                holds(new, STALLED) || holds(new, SHARDS_UNAVAILABLE),
+                before(READY).is_none_or(|b| {
+                    let is_other_fault = is_fault && b.message != condition.message;
+                    b.reason != condition.reason || is_other_fault
+                }),
+                is_fault,
             ),
             SHARDS_UNAVAILABLE => {
                 let was = before(SHARDS_UNAVAILABLE).is_some_and(|b| b.status == "True");

@@ -164,7 +164,7 @@ fn numbers_wait_and_everything_else_does_not() {
 }
 
 #[test]
-fn an_event_tells_each_new_reason_once() {
+fn an_event_tells_each_new_reason_and_each_other_fault_once() {
     let first = next(&DataStreamStatus::default(), &seen(creating()), 1, "t1");
     let told = |old: &DataStreamStatus, new: &DataStreamStatus| -> Vec<(String, bool)> {
         let notes = events(old, new);
@@ -189,4 +189,12 @@ fn an_event_tells_each_new_reason_once() {
     assert_eq!(told(&away, &active), [("Active".to_owned(), false)]);
     let refused = next(&active, &seen(stalled()), 2, "t4");
     assert_eq!(told(&active, &refused), [("PoolUnknown".to_owned(), true)]);
+    assert_eq!(told(&refused, &refused), []);
+    let other = Phase::Stalled(Reason::PoolUnknown, "there is no class slow".to_owned());
+    let other = next(&refused, &seen(other), 3, "t5");
+    assert_eq!(told(&refused, &other), [("PoolUnknown".to_owned(), true)]);
+    // how far it is, is no news
+    let further = Phase::Progressing(Reason::Creating, "3 of 4 shards".to_owned());
+    let further = next(&first, &seen(further), 1, "t6");
+    assert_eq!(told(&first, &further), []);
 }
