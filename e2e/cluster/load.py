@@ -1,12 +1,13 @@
 """Real clients that write and read while a scenario breaks things, and what they saw.
 
 `Load` writes with retries off and logs a history, which the checker of the simulation judges (`history`
-in e2e/src): nothing acknowledged may be lost, doubled or out of order. `Steady` is an ordinary SDK
-client with its default retries: none of its calls may fail in the end. Both count by phase. Everything
+in e2e/src): nothing acknowledged may be lost, doubled or out of order. `Steady` is ordinary SDK
+clients with their default retries: none of their calls may fail in the end. Both count by phase. Everything
 is bounded: rates, sizes, time-outs, and the wait for the end.
 """
 
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -20,10 +21,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from machine import Failed
+from machine import Failed, until
 
 REGION = "us-east-1"
 WRITERS = 4
+STEADY_CLIENTS = 6
 BATCH_MAX = 5
 PAUSE_SECONDS = 0.02
 PAYLOAD_MAX_BYTES = 1024
@@ -34,6 +36,8 @@ KNOWN_SECONDS = 20
 FINAL_READ_SECONDS = 120
 JUDGE_SECONDS = 120
 WRONG = (BotoCoreError, ClientError)
+# What happens to a stream happens during the second; each must have acknowledged records.
+PHASES = ("before", "during", "after")
 
 
 def client(endpoint: str, key: tuple, retries: bool, ca=None, patience=15):
@@ -92,7 +96,7 @@ class Phases:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.name = "before"
+        self.name = PHASES[0]
         self.acked = collections.Counter()
         self.failed = collections.defaultdict(collections.Counter)
         self.last = {}
@@ -236,6 +240,17 @@ class Load:
             time.sleep(0.05)
         return time.monotonic() - begin
 
+    def wait_all_shards(self, seconds: float) -> None:
+        """Waits until every shard has taken a record from now on."""
+        since = time.monotonic()
+        away = set(range(len(self.shards)))
+
+        def all_back():
+            away.difference_update(s for s in list(away) if self.phases.last.get(s, 0) > since)
+            return not away
+
+        assert until(all_back, seconds), f"no record for shards {sorted(away)} in {seconds} s"
+
     def stop(self) -> None:
         """Ends writers and reader."""
         self.stopping.set()
@@ -284,37 +299,44 @@ def judge(history: pathlib.Path) -> dict:
 
 
 class Steady:
-    """An ordinary client with the SDK's own retries: no call may fail in the end."""
+    """Ordinary clients with the SDK's own retries, each with a connection of its own, so that every
+    gateway has some of them: no call may fail in the end."""
 
-    def __init__(self, kinesis, stream: str):
-        self.kinesis, self.stream = kinesis, stream
+    def __init__(self, clients: list, stream: str):
+        self.clients, self.stream = clients, stream
+        self.numbers = itertools.count(1)
         self.sent = []
         self.failed = collections.Counter()
         self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.threads = [threading.Thread(target=self._run, args=(kinesis,), daemon=True)
+                        for kinesis in clients]
 
     def start(self) -> "Steady":
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
         return self
 
-    def _run(self) -> None:
-        dice = random.Random(7)
-        number = 0
+    def _run(self, kinesis) -> None:
         while not self.stopping.is_set():
-            number += 1
+            number = next(self.numbers)
+            data = payload(number, random.Random(number))
             try:
-                self.kinesis.put_record(StreamName=self.stream, Data=payload(number, dice),
-                                        PartitionKey=str(number))
+                kinesis.put_record(StreamName=self.stream, Data=data, PartitionKey=str(number))
             except WRONG as error:
                 self.failed[why(error)] += 1
             else:
                 self.sent.append(number)
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS * len(self.clients))
+
+    def stop(self) -> None:
+        """Ends after the calls that are under way."""
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(60)
 
     def verdict(self) -> int:
-        """Stops and checks: no call failed, and every record is there. How many there were."""
-        self.stopping.set()
-        self.thread.join(60)
+        """Checks what it did until it was stopped: no call failed, and every record is there. How
+        many there were."""
         if self.failed:
             raise AssertionError(f"{self.stream}: calls failed after the SDK's retries: "
                                  f"{dict(self.failed)}, {len(self.sent)} did not")
@@ -326,12 +348,13 @@ class Steady:
     def _read(self) -> set:
         seen = set()
         end = time.monotonic() + FINAL_READ_SECONDS
-        for shard in self.kinesis.list_shards(StreamName=self.stream)["Shards"]:
-            iterator = self.kinesis.get_shard_iterator(
+        kinesis = self.clients[0]
+        for shard in kinesis.list_shards(StreamName=self.stream)["Shards"]:
+            iterator = kinesis.get_shard_iterator(
                 StreamName=self.stream, ShardId=shard["ShardId"],
                 ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
             while time.monotonic() < end:
-                page = self.kinesis.get_records(ShardIterator=iterator, Limit=READ_LIMIT)
+                page = kinesis.get_records(ShardIterator=iterator, Limit=READ_LIMIT)
                 seen.update(number_of(record["Data"]) for record in page["Records"])
                 if not page["Records"] and page["MillisBehindLatest"] == 0:
                     break

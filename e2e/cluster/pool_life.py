@@ -35,7 +35,6 @@ def asked_and_in_use(installation: Installation) -> None:
     installation.make_stream("pooled", pool=POOL, shardCount=2, deletionPolicy="Retain")
     identity = installation.status("pooled")["streamId"]
     with installation.loaded("pooled") as running:
-        running.phases.enter("during")
         ask(installation, "true")
         installation.wait_event("StatefulSet", SET, "PoolInUse", "1 DataStreams")
         running.wait_acked("during", scenario.ACKED_LEAST, scenario.ACKED_SECONDS)

@@ -15,10 +15,9 @@ import tempfile
 import time
 import urllib.request
 
-import binaries
 import load
 from machine import Failed, telling, until
-from targets import Target, Unsupported, running, wait_for_line
+from targets import Target, Unsupported
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 VALUES = "e2e/examples/kubernetes/values-small.yaml"
@@ -51,6 +50,8 @@ class Installation:
         self.key, self.ca = ("", ""), None
         # What is installed: the folder of a checkout, and the tag of the images made from it.
         self.source, self.tag = ROOT, target.image_tag
+        # How many histories of clients were judged good.
+        self.judged = 0
 
     # Installing.
 
@@ -208,6 +209,15 @@ class Installation:
         selector = f"app.kubernetes.io/name=millstream,app.kubernetes.io/component={component}"
         return self.target.get("pods", "-n", namespace, f"--selector={selector}")["items"]
 
+    def wait_pods_ready(self, component: str, gone: set, seconds=READY_SECONDS) -> None:
+        """Waits until none of the pods that were ended is there and every pod is ready."""
+        def ready():
+            pods = self.pods(component)
+            good = [p for p in pods if p["metadata"]["uid"] not in gone and is_ready(p)]
+            return pods and len(good) == len(pods)
+
+        assert until(ready, seconds, pause=0.5), f"the {component} pods did not come back"
+
     def home(self, stream: str, pool: str = "default") -> int:
         """The number of the pod at which a stream is at home, as the pool's placement has it."""
         identity = self.status(stream)["streamId"]
@@ -221,22 +231,18 @@ class Installation:
     def shards_held(self, pod: dict) -> int:
         """How many shards a shard pod has in its data directory, as its metrics say."""
         name = pod["metadata"]["name"]
-        words = [str(binaries.clients() / "kubectl"), f"--kubeconfig={self.target.kubeconfig}",
-                 f"--namespace={self.streams}", "port-forward", f"pod/{name}", f":{ADMIN_PORT}"]
-        with tempfile.NamedTemporaryFile("w+", suffix=".log") as log, running(words, log) as process:
-            pattern = r"Forwarding from (127\.0\.0\.1:\d+)"
-            address = wait_for_line(process, pathlib.Path(log.name), pattern)
+        with self.target.port_forward(self.streams, f"pod/{name}", ADMIN_PORT) as address:
             ask = urllib.request.Request(f"http://{address}/metrics", headers={
-                "Authorization": f"Bearer {self.metrics_token()}"})
+                "Authorization": f"Bearer {self.metrics_token(self.streams)}"})
             with urllib.request.urlopen(ask, timeout=10) as answer:
                 said = answer.read().decode()
         found = re.search(r"^millstream_shards (\d+)$", said, re.MULTILINE)
         assert found, f"{name} does not show its shards"
         return int(found[1])
 
-    def metrics_token(self) -> str:
-        """What the metrics of the namespace's pods ask for."""
-        secret = self.target.get("secret", METRICS_SECRET, "-n", self.streams)
+    def metrics_token(self, namespace: str) -> str:
+        """What the metrics of a namespace's pods ask for."""
+        secret = self.target.get("secret", METRICS_SECRET, "-n", namespace)
         return base64.b64decode(secret["data"]["token"]).decode()
 
     def wait_event(self, kind: str, name: str, reason: str, words: str, seconds=READY_SECONDS) -> None:
@@ -288,36 +294,46 @@ class Installation:
         """A Kinesis client on the client Service; without retries each call is one request."""
         return load.client(self.endpoint, key or self.key, retries, self.ca, patience)
 
-    def start_load(self, stream: str) -> load.Load:
-        """Writers and a reader on a stream, running."""
-        return load.Load(self.client(retries=False), stream, self.folder).start()
-
-    def steady(self, stream: str) -> load.Steady:
-        """A client with the SDK's retries, running."""
-        return load.Steady(self.client(retries=True), stream).start()
+    @contextlib.contextmanager
+    def under_load(self, stream: str, key: tuple = (), **spec):
+        """A new stream with writers and a reader for as long as the block lasts."""
+        self.make_stream(stream, **spec)
+        with self.loaded(stream, key) as clients:
+            yield clients
+        self.delete_stream(stream)
 
     @contextlib.contextmanager
-    def loaded(self, stream: str):
-        """Writers and a reader on a stream; at the end the counts by phase and the verdict."""
-        clients = self.start_load(stream)
-        phases = clients.phases
+    def loaded(self, stream: str, key: tuple = ()):
+        """Writers and a reader on a stream; the block is what happens to it.
+
+        Records must be acknowledged before, during and after the block. Prints the counts and the
+        verdict over the history, in the same two lines for every scenario.
+        """
+        clients = load.Load(self.client(retries=False, key=key), stream, self.folder).start()
         try:
-            clients.wait_acked("before", ACKED_LEAST, ACKED_SECONDS)
-            yield clients
-            phases.enter("after")
-            clients.wait_acked("after", ACKED_LEAST, ACKED_SECONDS)
+            for phase in load.PHASES:
+                clients.phases.enter(phase)
+                if phase == "during":
+                    yield clients
+                clients.wait_acked(phase, ACKED_LEAST, ACKED_SECONDS)
             verdict = clients.verdict()
         finally:
             clients.stop()
-        say(phases.line())
-        assert all(phases.total(phase) for phase in ("before", "during", "after")), (
-            f"{stream}: nothing was acknowledged in a phase: {phases.line()}")
-        say(counts(verdict))
+        say(f"{stream}: {clients.phases.line()}")
+        say(f"{stream}: history: " + ", ".join(f"{k} {v}" for k, v in verdict.items() if k != "faults"))
+        self.judged += 1
 
-
-def counts(verdict: dict) -> str:
-    """A verdict in one line."""
-    return "history: " + ", ".join(f"{k} {v}" for k, v in verdict.items() if k != "faults")
+    @contextlib.contextmanager
+    def steady(self, stream: str):
+        """Clients with the SDK's retries for as long as the block lasts: no call of theirs may fail."""
+        kinesis = [self.client(retries=True) for _ in range(load.STEADY_CLIENTS)]
+        load.shards(kinesis[0], stream)
+        clients = load.Steady(kinesis, stream).start()
+        try:
+            yield clients
+        finally:
+            clients.stop()
+        say(f"{stream}: clients with the SDK's retries: {clients.verdict()} records, no failed call")
 
 
 def is_ready(pod: dict) -> bool:
@@ -346,7 +362,9 @@ def run(target: Target, scenarios, prepare=None) -> int:
                 name = scenario.__name__.replace("_", " ")
                 print(f"--      {name}", flush=True)
                 try:
+                    judged = installation.judged
                     scenario(installation)
+                    assert installation.judged > judged, "no client's history was judged"
                 except Unsupported as reason:
                     skipped += 1
                     print(f"skipped: {name}: {reason}", flush=True)
