@@ -145,7 +145,7 @@ def second_node(installation: Installation) -> str:
 
 SHORT = (
     apply_to_first_record, stream_life.bad_manifest, stream_life.sdk_streams_are_objects, shard_pod_kill,
-    operator_kill, gateways.gateway_kill, access.key_rotation,
+    operator_kill, gateways.gateway_kill, access.key_rotation, access.metrics_ask_who_reads,
 )
 ALL = (
     *SHORT, stream_life.deleted_records_stay_away, stream_life.retained_records_are_adopted,
