@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_secs(12);
 /// For how long the last look may take.
 const LAST_LOOK_MAX: Duration = Duration::from_secs(120);
 /// The grain of simulated time: messages arrive at its ends.
-const TICK: Duration = Duration::from_millis(4);
+const TICK: Duration = Duration::from_millis(8);
 /// Segments in flight on a connection, and connections that wait to be accepted.
 const TCP_CAPACITY: usize = 512;
 /// Most that a machine's wall clock is ahead, in milliseconds.
