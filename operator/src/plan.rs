@@ -191,10 +191,12 @@ impl Plan {
                     continue;
                 }
                 let key = PoolKey::new(namespace.clone(), home.pool.clone());
-                if snapshot.given_up.contains(&key) {
+                if snapshot.given_up.contains(&key)
+                    && let Some(left) = as_it_is(*uid, home, namespace)
+                {
                     let gone = WantedStream {
                         delete: true,
-                        ..as_it_is(*uid, home, namespace)
+                        ..left
                     };
                     self.streams.entry(*uid).or_insert(gone);
                 }
@@ -265,20 +267,21 @@ fn wanted(
     let is_paused = is_on(object, annotations::PAUSE);
     match verdict {
         Ok(stream) if is_ending && !is_paused => {
+            let stream = of(stream, object)?;
             let deletes = validate::deletes_records(object);
-            deletes.then(|| WantedStream {
+            deletes.then_some(WantedStream {
                 delete: true,
-                ..of(stream, object)
+                ..stream
             })
         },
-        Ok(stream) if !is_paused => Some(of(stream, object)),
+        Ok(stream) if !is_paused => of(stream, object),
         // Paused or refused: the stream goes on as it was.
         Ok(_) | Err(_) => {
             let owned = owned_uid(object)?;
             let last = before.streams.get(&owned).cloned();
             let kept = last.or_else(|| {
                 let home = snapshot.homes(namespace(object)).get(&owned)?;
-                Some(as_it_is(owned, home, namespace(object)))
+                as_it_is(owned, home, namespace(object))
             })?;
             if is_ending && !is_paused {
                 let deletes = validate::deletes_records(object);
@@ -292,15 +295,15 @@ fn wanted(
     }
 }
 
-fn of(stream: &ValidatedDataStream, object: &DataStreamResource) -> WantedStream {
-    WantedStream {
+fn of(stream: &ValidatedDataStream, object: &DataStreamResource) -> Option<WantedStream> {
+    Some(WantedStream {
         uid: stream.uid,
         scope: stream.scope.clone(),
-        pool: pool_id(&stream.pool),
+        pool: pool_id(&stream.pool)?,
         spec: Some(stream.spec.clone()),
         version: version(object),
         delete: false,
-    }
+    })
 }
 
 /// The stream that the object certainly has: that of its status, or of its own UID. Never one that
@@ -324,15 +327,15 @@ fn owned_uid(object: &DataStreamResource) -> Option<StreamUid> {
 
 /// A stream that exists and that no object says anything of that can be used: it goes on as its
 /// home has it.
-fn as_it_is(uid: StreamUid, home: &HomeView, namespace: &str) -> WantedStream {
-    WantedStream {
+fn as_it_is(uid: StreamUid, home: &HomeView, namespace: &str) -> Option<WantedStream> {
+    Some(WantedStream {
         uid,
         scope: home.scope.clone(),
-        pool: pool_id(&PoolKey::new(namespace, home.pool.clone())),
+        pool: pool_id(&PoolKey::new(namespace, home.pool.clone()))?,
         spec: None,
         version: Version(0),
         delete: false,
-    }
+    })
 }
 
 /// Grows with each change of an object's spec, and from an object to a younger one that adopts its
@@ -347,10 +350,11 @@ fn version(object: &DataStreamResource) -> Version {
     Version((born << GENERATION_BITS) | generation.min(most))
 }
 
-/// The coordinator's word for a pool.
+/// The coordinator's word for a pool. It has none for what is no pair of DNS labels: tenants write
+/// names of pools, in objects and in labels.
 #[must_use]
-pub fn pool_id(key: &PoolKey) -> PoolId {
-    PoolId::new(&key.namespace, &key.pool).expect("namespaces and pools are DNS labels")
+pub fn pool_id(key: &PoolKey) -> Option<PoolId> {
+    PoolId::new(&key.namespace, &key.pool).ok()
 }
 
 fn namespace(object: &DataStreamResource) -> &str {

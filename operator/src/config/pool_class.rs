@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 
 /// Most pods of one pool.
-const PODS_MAX: u32 = 1_000;
+pub const PODS_MAX: u32 = 1_000;
 /// Most shards that one pod is asked to hold.
 const SHARDS_PER_POD_MAX: u32 = 100_000;
 

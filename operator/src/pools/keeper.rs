@@ -169,7 +169,10 @@ impl Keeper {
             let annotations = set.metadata.annotations.as_ref();
             match retire::verdict(annotations, demand.objects.len(), demand.retained) {
                 Verdict::Keep => {},
-                Verdict::Delete if context.station.refused().contains_key(&pool_id(key)) => {
+                Verdict::Delete
+                    if pool_id(key)
+                        .is_none_or(|pool| context.station.refused().contains_key(&pool)) =>
+                {
                     let note = "the pool stays: its placement cannot be used, and without it \
                                 nobody knows which streams are retained";
                     self.warn(key, set, "PoolInUse", note.to_owned()).await;
@@ -311,7 +314,9 @@ impl Keeper {
         if !context.station.is_settled() {
             return Ok(());
         }
-        let pool = pool_id(key);
+        let Some(pool) = pool_id(key) else {
+            return Ok(());
+        };
         let all = context.pods.all();
         let serves = |ordinal| context.station.serves(&pool.group(ordinal));
         let pods = view::pods(key, all.iter().map(|pod| &**pod), serves);
@@ -336,7 +341,9 @@ impl Keeper {
         delete::<ServiceAccount>(client, namespace, &name, None).await?;
         delete::<ConfigMap>(client, namespace, &key.placement_name(), None).await?;
         delete::<StatefulSet>(client, namespace, &name, None).await?;
-        self.context.station.forget_pool(&pool_id(key)).await;
+        if let Some(pool) = pool_id(key) {
+            self.context.station.forget_pool(&pool).await;
+        }
         self.applied.forget(key);
         tracing::info!(pool = %key, "a pool was deleted");
         Ok(())

@@ -55,7 +55,7 @@ impl Seats {
         let mut sets = view::sets(context.sets.all(), &context.config.instance);
         // One that the coordinator took for a new pool would be placed anew.
         let refused = context.station.refused();
-        sets.retain(|key, _| !refused.contains_key(&pool_id(key)));
+        sets.retain(|key, _| pool_id(key).is_some_and(|pool| !refused.contains_key(&pool)));
         let pod = |key: &PoolKey, name: &str| context.pods.get(&key.namespace, name);
         let specs = specs(&sets, &context.config.cluster_domain, pod);
         if self.told.as_ref() != Some(&specs) {
@@ -78,12 +78,12 @@ fn specs(
             let direct = pod(key, &name).and_then(|pod| direct(&pod));
             seat(key, name, cluster_domain, direct)
         };
-        PoolSpec {
-            id: pool_id(key),
+        Some(PoolSpec {
+            id: pool_id(key)?,
             seats: (0..view::replicas(set)).filter_map(seat).collect(),
-        }
+        })
     };
-    sets.iter().map(spec).collect()
+    sets.iter().filter_map(spec).collect()
 }
 
 fn seat(key: &PoolKey, pod: String, domain: &str, direct: Option<Address>) -> Option<Seat> {

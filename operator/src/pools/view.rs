@@ -7,24 +7,28 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::roll::PodView;
+use crate::config::pool_class::PODS_MAX;
 use crate::names::{
     ANNOTATION_RESTARTED_AT, FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_POOL, PoolKey,
 };
+use crate::plan::pool_id;
 
-/// The sets of the release `instance`, by pool.
+/// The sets of the release `instance`, by pool. Tenants may be able to write StatefulSets of their
+/// namespace: one that is not named and labelled as the operator does it is nobody's pool.
 #[must_use]
 pub fn sets(all: Vec<Arc<StatefulSet>>, instance: &str) -> BTreeMap<PoolKey, Arc<StatefulSet>> {
-    let mut sets = BTreeMap::new();
-    for set in all {
-        let labels = set.metadata.labels.clone().unwrap_or_default();
-        let is = |label: &str, value: &str| labels.get(label).is_some_and(|v| v == value);
-        let is_ours = is(LABEL_MANAGED_BY, FIELD_MANAGER) && is(LABEL_INSTANCE, instance);
-        if let Some(pool) = labels.get(LABEL_POOL).filter(|_| is_ours) {
-            let namespace = set.metadata.namespace.clone().unwrap_or_default();
-            sets.insert(PoolKey::new(namespace, pool.clone()), set);
-        }
-    }
-    sets
+    let keyed = |set: Arc<StatefulSet>| Some((key_of(&set, instance)?, set));
+    all.into_iter().filter_map(keyed).collect()
+}
+
+/// The pool of the release `instance` whose set that is.
+fn key_of(set: &StatefulSet, instance: &str) -> Option<PoolKey> {
+    let labels = set.metadata.labels.as_ref()?;
+    let is = |label: &str, value: &str| labels.get(label).is_some_and(|v| v == value);
+    let (namespace, name) = (&set.metadata.namespace, &set.metadata.name);
+    let key = PoolKey::of_object(namespace.as_deref()?, name.as_deref()?)?;
+    let is_ours = is(LABEL_MANAGED_BY, FIELD_MANAGER) && is(LABEL_INSTANCE, instance);
+    (is_ours && is(LABEL_POOL, &key.pool) && pool_id(&key).is_some()).then_some(key)
 }
 
 /// The pods of the pool; `serves` says whether the group of an ordinal is open and acknowledges.
@@ -77,7 +81,7 @@ pub fn revision(set: &StatefulSet) -> Option<&str> {
     status.update_revision.as_deref().filter(|_| is_current)
 }
 
-/// How many pods the set has.
+/// How many pods the set has: at most [`PODS_MAX`] count, whatever somebody has scaled it to.
 #[must_use]
 pub fn replicas(set: &StatefulSet) -> u32 {
     let replicas = set
@@ -85,7 +89,7 @@ pub fn replicas(set: &StatefulSet) -> u32 {
         .as_ref()
         .and_then(|spec| spec.replicas)
         .unwrap_or_default();
-    u32::try_from(replicas).unwrap_or_default()
+    u32::try_from(replicas).unwrap_or_default().min(PODS_MAX)
 }
 
 /// When the last rolling restart was asked for.
@@ -128,6 +132,42 @@ mod tests {
         assert_eq!(views[0].revision, "r1");
         let elsewhere = PoolKey::new("other", "default");
         assert_eq!(pods(&elsewhere, &all, |_| true), []);
+    }
+
+    fn set(namespace: &str, name: &str, pool: &str, replicas: i32) -> Arc<StatefulSet> {
+        let set = json!({
+            "metadata": {"name": name, "namespace": namespace, "labels": {
+                "app.kubernetes.io/managed-by": "millstream-operator",
+                "app.kubernetes.io/instance": "mine",
+                "millstream.dev/pool": pool,
+            }},
+            "spec": {"replicas": replicas, "selector": {}, "serviceName": "s", "template": {}},
+        });
+        Arc::new(serde_json::from_value(set).expect("a set"))
+    }
+
+    #[test]
+    fn a_set_that_is_not_named_as_its_pool_is_nobodys() {
+        let all = vec![
+            set("team", "millstream-shard-default", "default", 1),
+            set("team", "millstream-shard-default", "other", 1),
+            set("team", "anything", "default", 1),
+            set("team", "millstream-shard-a.b", "a.b", 1),
+            set("team", "millstream-shard-UP_er", "UP_er", 1),
+            set("team", "millstream-shard--", "-", 1),
+            set("team", "millstream-shard-", "", 1),
+        ];
+        let found = sets(all.clone(), "mine");
+        let names: Vec<String> = found.keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["team/default"]);
+        assert_eq!(sets(all, "another").len(), 0);
+    }
+
+    #[test]
+    fn a_set_that_was_scaled_out_of_all_bounds_counts_as_the_largest_pool() {
+        let at = |replicas| super::replicas(&set("team", "s", "p", replicas));
+        assert_eq!(at(2_000_000), PODS_MAX);
+        assert_eq!((at(7), at(-7)), (7, 0));
     }
 
     #[test]
