@@ -77,7 +77,7 @@ def all_checks(tally, server):
             objects = [{**read(server, POOL["StatefulSet"]), "kind": "StatefulSet"}]
             equal(rules.pod_security(objects), [])
             equal(rules.variables(objects, helm.SETTINGS.read_text()), [])
-            equal(rules.secret_modes(objects) + rules.metrics_tokens(objects), [])
+            equal(rules.secret_modes(objects) + rules.metrics_tokens(objects) + rules.empty_dirs(objects), [])
         with tally.check("operator: the object says that it is being worked on"):
             until("Reconciling", operator, lambda: condition(server, "Reconciling") == "True")
             equal(condition(server, "Ready"), "False")
@@ -87,8 +87,16 @@ def all_checks(tally, server):
             make_stream(server, "lost", pool="nowhere")
             until("Stalled", operator, lambda: condition(server, "Stalled", "lost") == "True")
             equal(condition(server, "Stalled", "lost", "reason"), "PoolUnknown")
+        with tally.check("operator: another fault is another Event, and the same one again is counted"):
+            merge = "application/merge-patch+json"
+            make_stream(server, "large", shardCount=5000)
+            until("the first words", operator, lambda: counts(server, "PoolFull", "5000") == [1])
+            equal(server.call("PATCH", f"{STREAMS}/large", {"spec": {"shardCount": 6000}}, merge)[0], 200)
+            until("other words", operator, lambda: counts(server, "PoolFull", "6000") == [1])
+            equal(server.call("PATCH", f"{STREAMS}/large", {"spec": {"shardCount": 5000}}, merge)[0], 200)
+            until("the first words again", operator, lambda: counts(server, "PoolFull", "5000") == [2])
         with tally.check("operator: objects that are deleted go"):
-            for name in ("worked-on", "lost"):
+            for name in ("worked-on", "lost", "large"):
                 server.call("DELETE", f"{STREAMS}/{name}")
                 until(f"the end of {name}", operator, lambda name=name: not exists(server, name))
         with tally.check("operator: a pool with a retained stream stays, and an Event says so"):
@@ -184,6 +192,16 @@ def reasons(server):
     """The reasons of the Events in team-a."""
     events = read(server, "/apis/events.k8s.io/v1/namespaces/team-a/events").get("items", [])
     return {event["reason"] for event in events}
+
+
+def counts(server, reason, words):
+    """How often each Event of this reason with these words was seen."""
+    events = read(server, "/apis/events.k8s.io/v1/namespaces/team-a/events").get("items", [])
+    return [
+        (event.get("series") or {"count": 1})["count"]
+        for event in events
+        if event["reason"] == reason and words in event["note"]
+    ]
 
 
 def read(server, path):

@@ -34,7 +34,7 @@ def all_faults(objects):
     """Every fault by every rule."""
     rules = (
         pod_security, rights, gateway_rights, selectors, ports, volumes, endings, labels, probes,
-        secret_modes, metrics_tokens, lost_nodes,
+        secret_modes, metrics_tokens, lost_nodes, empty_dirs,
     )
     return [fault for rule in rules for fault in rule(objects)]
 
@@ -111,6 +111,8 @@ def rights(objects):
             writes = verbs & {"update", "patch", "delete", "deletecollection"}
             if "secrets" in resources and writes and "resourceNames" not in rule:
                 faults.append(f"{name}: {rule} changes any Secret")
+            if "configmaps" in resources and "patch" in verbs and "resourceNames" not in rule:
+                faults.append(f"{name}: {rule} patches any ConfigMap")
         if role["kind"] == "ClusterRole" and not role["metadata"]["name"].endswith(":watched"):
             faults += _cluster_wide(role)
     if not watches_all and len(of_kind(objects, "ClusterRole")) != 1:
@@ -219,6 +221,21 @@ def volumes(objects):
             source = volume.get("configMap", {}).get("name")
             if source and source not in maps | made_later:
                 faults.append(f"{name}: no ConfigMap {source}")
+    return faults
+
+
+def empty_dirs(objects):
+    """A folder of a pod has a bound; that of a gateway, which holds access keys, is on no disk."""
+    faults = []
+    for name, metadata, spec in templates(objects):
+        for volume in spec.get("volumes", []):
+            if "emptyDir" not in volume:
+                continue
+            if "sizeLimit" not in volume["emptyDir"]:
+                faults.append(f"{name}: volume {volume['name']} has no bound")
+            is_gateway = metadata["labels"]["app.kubernetes.io/component"] == "gateway"
+            if is_gateway and volume["emptyDir"].get("medium") != "Memory":
+                faults.append(f"{name}: volume {volume['name']} would write access keys to a disk")
     return faults
 
 

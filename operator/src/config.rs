@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use millstream_types::{AccountId, Region};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub use pool_class::PoolClass;
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most pool classes.
 const POOL_CLASSES_MAX: usize = 64;
+/// Most peers in `networkPolicy.monitoring`.
+const MONITORING_PEERS_MAX: usize = 64;
 /// Longest name of a pool class: with the prefix and the suffixes of its pods it must stay a DNS
 /// label.
 const POOL_NAME_BYTES_MAX: usize = 32;
@@ -66,6 +69,9 @@ pub struct OperatorConfig {
     /// The gateways, so that network policies can name them.
     #[serde(default)]
     pub gateway: Gateway,
+    /// Who may reach the pods of pools beside gateways.
+    #[serde(default)]
+    pub network_policy: NetworkPolicyRules,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
     #[serde(default = "default_admin_listen")]
     pub admin_listen: SocketAddr,
@@ -147,6 +153,15 @@ impl Default for Gateway {
             service_account: "millstream-gateway".to_owned(),
         }
     }
+}
+
+/// Who may reach the pods of pools beside gateways.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkPolicyRules {
+    /// Who may use their admin port, as `from` of a NetworkPolicy in the operator's namespace. Empty:
+    /// everyone.
+    pub monitoring: Vec<NetworkPolicyPeer>,
 }
 
 /// The lease that the replicas hold in turns.
@@ -289,9 +304,25 @@ impl OperatorConfig {
         if self.concurrency == 0 {
             return Err(ConfigError::value("concurrency", "is 0; write at least 1"));
         }
+        self.check_monitoring()?;
         if self.lease.duration_seconds < 5 {
             let problem = "is under 5; a short stall would end the operator";
             return Err(ConfigError::value("lease.durationSeconds", problem));
+        }
+        Ok(())
+    }
+
+    fn check_monitoring(&self) -> Result<(), ConfigError> {
+        let field = "networkPolicy.monitoring";
+        let peers = &self.network_policy.monitoring;
+        if peers.len() > MONITORING_PEERS_MAX {
+            let problem = format!("write at most {MONITORING_PEERS_MAX} peers");
+            return Err(ConfigError::value(field, problem));
+        }
+        // The API server would refuse the policy, and the pool would not be made.
+        if peers.contains(&NetworkPolicyPeer::default()) {
+            let problem = "a peer needs ipBlock, namespaceSelector or podSelector";
+            return Err(ConfigError::value(field, problem));
         }
         Ok(())
     }

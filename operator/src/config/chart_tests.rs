@@ -52,6 +52,7 @@ fn every_value_reaches_the_operator() {
     assert_eq!(config.cluster_domain, "cluster.test");
     assert_eq!(config.lease.duration_seconds, 30);
     assert_eq!((config.concurrency, config.settle_seconds), (4, 10));
+    assert_eq!(config.network_policy.monitoring.len(), 1);
     let pool = &config.pool_classes["fast"];
     assert_eq!((pool.pods.min, pool.pods.max), (3, 9));
     assert_eq!(pool.shards_per_pod, 100);

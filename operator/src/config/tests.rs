@@ -42,6 +42,10 @@ fn a_refusal_names_the_field_and_the_fix() {
         ),
         ("concurrency: 0", "concurrency: is 0"),
         ("lease: {durationSeconds: 1}", "lease.durationSeconds"),
+        (
+            "networkPolicy: {monitoring: [{podSelector: {}}, {}]}",
+            "networkPolicy.monitoring: a peer needs",
+        ),
     ] {
         let said = with(more);
         assert!(said.contains(want), "{more}: {said}");

@@ -280,11 +280,40 @@ fn the_network_policy_lets_in_gateways_and_peers_only() {
         rpc["from"][1]["podSelector"],
         all["policy"]["spec"]["podSelector"]
     );
-    assert_eq!(rules[1]["ports"][0]["port"], json!(4568));
+    assert_eq!(
+        rules[1],
+        json!({"ports": [{"port": 4568, "protocol": "TCP"}]})
+    );
     assert_eq!(
         all["policy"]["spec"]["policyTypes"],
         json!(["Ingress", "Egress"])
     );
+}
+
+#[test]
+fn the_admin_port_is_for_those_who_are_named_for_it_and_nothing_else_is_new() {
+    let everyone = json_of(&made(&config(), &key(), 1))["policy"].clone();
+    let mut config = config();
+    let peers = json!([
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
+        {"podSelector": {"matchLabels": {"app": "prometheus"}}},
+        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+    ]);
+    config.network_policy.monitoring = serde_json::from_value(peers.clone()).expect("peers");
+    let mut policy = json_of(&made(&config, &key(), 1))["policy"].clone();
+    let from = policy["spec"]["ingress"][1]["from"].take();
+    assert_eq!(from[0], peers[0]);
+    // in a policy of the pool's namespace, which is another one, it would mean other pods
+    let home = json!({"matchLabels": {"kubernetes.io/metadata.name": "millstream-system"}});
+    let prometheus = json!({"namespaceSelector": home, "podSelector": peers[1]["podSelector"]});
+    assert_eq!(from[1], prometheus);
+    assert_eq!(from[2], peers[2]);
+    assert_eq!(from.as_array().expect("a list").len(), 3);
+    let rule = policy["spec"]["ingress"][1]
+        .as_object_mut()
+        .expect("a rule");
+    rule.remove("from");
+    assert_eq!(policy, everyone);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The NetworkPolicy of a pool's pods.
 //!
-//! In: the internal port from gateways and from the pool's own pods; the admin port from anywhere,
-//! since probes come from the node and `/metrics` asks for a token. Out: names, the operator, and
-//! the pool's own pods.
+//! In: the internal port from gateways and from the pool's own pods; the admin port, whose `/metrics`
+//! asks for a token, from whom the administrator names for it, or from anywhere. Probes come from
+//! the node, which no policy keeps out. Out: names, the operator, and the pool's own pods.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub(super) fn build(input: &PoolInput<'_>) -> NetworkPolicy {
                     ports: rpc(),
                 },
                 NetworkPolicyIngressRule {
-                    from: None,
+                    from: monitoring(input),
                     ports: Some(vec![port("TCP", PORT_ADMIN)]),
                 },
             ]),
@@ -64,6 +64,21 @@ pub(super) fn build(input: &PoolInput<'_>) -> NetworkPolicy {
             ]),
         }),
     }
+}
+
+/// Who may use the admin port; none stands for everyone. A peer is written for a policy of the
+/// operator's namespace: without a namespace it means pods there, and not those of the pool's.
+fn monitoring(input: &PoolInput<'_>) -> Option<Vec<NetworkPolicyPeer>> {
+    let peers = &input.config.network_policy.monitoring;
+    let translated = |peer: &NetworkPolicyPeer| {
+        let mut peer = peer.clone();
+        if peer.namespace_selector.is_none() && peer.pod_selector.is_some() {
+            let namespace = labels([(LABEL_NAMESPACE_NAME, input.operator_namespace)]);
+            peer.namespace_selector = Some(selector(namespace));
+        }
+        peer
+    };
+    (!peers.is_empty()).then(|| peers.iter().map(translated).collect())
 }
 
 fn in_operator_namespace(

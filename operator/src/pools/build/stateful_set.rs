@@ -34,6 +34,8 @@ const VOLUME_METRICS: &str = "metrics";
 const METRICS_MODE: i32 = 0o440;
 /// The volume for temporary files, since the root is read-only.
 const VOLUME_TMP: &str = "tmp";
+/// Most that a pod may write there. The server writes nothing; a person's tool may.
+const TMP_SIZE_MAX: &str = "64Mi";
 /// How long a token is valid, in seconds; the kubelet renews it at four fifths.
 const TOKEN_SECONDS: i64 = 3_600;
 /// Old templates that the API server keeps.
@@ -249,7 +251,10 @@ fn volumes(input: &PoolInput<'_>) -> Vec<Volume> {
         },
         Volume {
             name: VOLUME_TMP.to_owned(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
+            empty_dir: Some(EmptyDirVolumeSource {
+                size_limit: Some(Quantity(TMP_SIZE_MAX.to_owned())),
+                ..EmptyDirVolumeSource::default()
+            }),
             ..Volume::default()
         },
     ]
