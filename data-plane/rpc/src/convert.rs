@@ -7,7 +7,7 @@ use millstream_stream::catalogue::Encoded;
 use millstream_stream::{
     Append, AppendError, Appended, NewRecord, Read, ReadError, Record, ShardStatus,
 };
-use millstream_types::{Epoch, GroupId, Millis, ShardUid, StreamUid};
+use millstream_types::{Epoch, GroupId, Millis, ShardUid, StreamUid, caps};
 
 use crate::lanes::CALL_PARTS_MAX;
 use crate::wire;
@@ -231,7 +231,7 @@ pub(crate) fn guests_out(
         stream: uid_bytes(guests.stream.0),
         home: guests.home.as_str().to_owned(),
         created_ms: guests.created.0,
-        retention_hours: guests.retention_hours,
+        retention_hours: guests.retention_hours.unwrap_or(0),
         shards: shards_out(&guests.shards),
         opened_before: shards_out(opened_before),
     }
@@ -239,11 +239,16 @@ pub(crate) fn guests_out(
 
 pub(crate) fn guests_in(request: &wire::OpenShardsRequest) -> Result<Guests, Malformed> {
     let home = request.home.parse();
+    let retention_hours = match request.retention_hours {
+        0 => None,
+        hours @ caps::RETENTION_HOURS_MIN..=caps::RETENTION_HOURS_MAX => Some(hours),
+        _ => return Err(Malformed("the retention is outside its range")),
+    };
     Ok(Guests {
         stream: stream_uid(&request.stream)?,
         home: home.map_err(|_| Malformed("the home is no log group"))?,
         created: Millis(request.created_ms),
-        retention_hours: request.retention_hours,
+        retention_hours,
         shards: shards_in(&request.shards)?,
     })
 }

@@ -27,15 +27,16 @@ pub struct Guests {
     pub home: GroupId,
     /// When the stream was created.
     pub created: Millis,
-    /// How long its records stay readable.
-    pub retention_hours: u32,
+    /// How long its records stay readable; none while the stream is retained: all are kept.
+    pub retention_hours: Option<u32>,
     /// The shards.
     pub shards: Vec<ShardUid>,
 }
 
 impl Guests {
     pub(crate) fn retention_ms(&self) -> u64 {
-        u64::from(self.retention_hours) * 3_600_000
+        let hours = self.retention_hours.map(u64::from);
+        hours.map_or(u64::MAX, |hours| hours * 3_600_000)
     }
 }
 
@@ -90,7 +91,8 @@ impl<S: ShardStore> Streams<S> {
         opened_before: Vec<ShardUid>,
     ) -> Result<Vec<ShardUid>, HostError> {
         let before = self.inner.guests.read().get(&guests.stream).cloned();
-        let mut keep_before = caps::RETENTION_HOURS_MIN;
+        let shortest = Some(caps::RETENTION_HOURS_MIN);
+        let mut keep_before = shortest;
         let mut here: Vec<ShardUid> = Vec::new();
         match &before {
             // An active stream is never removed here: what it had went by mistake.
@@ -112,7 +114,7 @@ impl<S: ShardStore> Streams<S> {
         for shard in &guests.shards {
             if !here.contains(shard) {
                 changes.push(Change::OpenShard(*shard));
-                if guests.retention_hours != caps::RETENTION_HOURS_MIN {
+                if guests.retention_hours != shortest {
                     changes.push(keep(*shard, &guests));
                 }
             }

@@ -106,9 +106,11 @@ pub fn next_step(stream: &Stream, done: &BTreeSet<GroupId>) -> Option<Step> {
         .find(|group| !done.contains(group))
         .cloned();
     match (stream.status(), open) {
-        (Status::Creating | Status::Active, Some(group)) => Some(Step::Open(group)),
+        (Status::Creating | Status::Active | Status::Retained, Some(group)) => {
+            Some(Step::Open(group))
+        },
         (Status::Creating, None) => Some(Step::Activate),
-        (Status::Active, None) | (Status::Retained, _) => None,
+        (Status::Active | Status::Retained, None) => None,
         (Status::Deleting, Some(group)) => Some(Step::Drop(group)),
         (Status::Deleting, None) => Some(Step::Remove),
     }
@@ -430,7 +432,10 @@ fn guests(stream: &Stream, home: &GroupId, group: &GroupId) -> Guests {
         stream: stream.uid(),
         home: home.clone(),
         created: stream.created(),
-        retention_hours: stream.settings().retention_hours,
+        retention_hours: match stream.status() {
+            Status::Retained => None,
+            _ => Some(stream.settings().retention_hours),
+        },
         shards: there.map(|shard| shard.uid).collect(),
     }
 }

@@ -9,7 +9,13 @@ use millstream_types::{AccountId, Scope, StreamName, StreamUid};
 
 use crate::error::OpenError;
 use crate::rows;
-use crate::stream::Stream;
+use crate::stream::{Status, Stream};
+
+/// Whether no other stream may be shown under its name. One that is being removed may have been a
+/// retained one, whose name another stream has by now.
+const fn holds_name(stream: &Stream) -> bool {
+    stream.is_shown() && !matches!(stream.status(), Status::Deleting)
+}
 
 /// All streams by identity, and those that are shown by scope and name.
 #[derive(Default)]
@@ -22,7 +28,8 @@ impl Registry {
     pub(crate) fn load<S: ShardStore>(store: &S) -> Result<Self, OpenError> {
         let mut registry = Self::default();
         for stream in rows::load(store)? {
-            if stream.is_shown() && registry.get(&stream.scope, &stream.name).is_some() {
+            let namesake = registry.get(&stream.scope, &stream.name);
+            if holds_name(&stream) && namesake.is_some_and(|other| holds_name(&other)) {
                 return Err(OpenError::Corrupt {
                     key: rows::stream_row::key_text(stream.uid),
                     reason: "another stream has its name",
@@ -43,10 +50,13 @@ impl Registry {
         self.streams.get(&uid).cloned()
     }
 
-    /// Adds a stream, or replaces its state before; it is shown instead of another of its name.
+    /// Adds a stream, or replaces its state before; it is shown instead of another of its name, but
+    /// one that is being removed only where there is no other.
     pub(crate) fn put(&mut self, stream: Arc<Stream>) {
         self.hide(stream.uid);
-        if stream.is_shown() {
+        let namesake = self.get(&stream.scope, &stream.name);
+        let is_taken = namesake.is_some_and(|other| holds_name(&other));
+        if holds_name(&stream) || (stream.is_shown() && !is_taken) {
             self.scopes
                 .entry(stream.scope.clone())
                 .or_default()

@@ -2,7 +2,8 @@
 //!
 //! Every pass asks the store for the number at each shard's horizon and moves the trim point
 //! there; the store frees whole segments. While the store does not trust the wall clock, nothing
-//! is trimmed. A raised retention keeps what is still there: a trim point never moves back.
+//! is trimmed. A raised retention keeps what is still there: a trim point never moves back. Of a
+//! retained stream everything is kept until it is served again or removed.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,6 +14,7 @@ use millstream_clock::task;
 use millstream_storage::{ApplyError, Change, ReadError, ShardStore};
 use millstream_types::{Millis, ShardUid, StreamUid};
 
+use crate::stream::Status;
 use crate::streams::Streams;
 
 /// Most trims in one change of the store.
@@ -120,7 +122,10 @@ impl<S: ShardStore> Service<S> {
     /// The shards of this store: of streams that are at home here, and of others.
     fn kept(&self) -> Vec<Kept> {
         let own = self.streams.everything();
-        let own = own.iter().map(|stream| Kept {
+        let served = own
+            .iter()
+            .filter(|stream| stream.status() != Status::Retained);
+        let own = served.map(|stream| Kept {
             stream: stream.uid(),
             created: stream.created(),
             retention_ms: stream.retention_ms(),

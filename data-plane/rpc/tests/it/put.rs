@@ -202,7 +202,7 @@ async fn a_gateway_may_not_make_or_remove_shards() {
         stream: StreamUid(1),
         home: group(1),
         created: Millis(0),
-        retention_hours: 24,
+        retention_hours: Some(24),
         shards: vec![ShardUid(1)],
     };
     for (role, may) in [(Role::Gateway, false), (Role::Shard, true)] {

@@ -14,6 +14,8 @@ const VERSION: u8 = 1;
 /// Persisted: keep stable, never reuse.
 const STATE_HELD: u8 = 1;
 const STATE_GONE: u8 = 2;
+/// In place of hours: all records are kept.
+const ALL: u32 = 0;
 
 /// What the row says of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(crate) fn encode(row: &GuestsRow) -> Vec<u8> {
                 .u128(guests.stream.0)
                 .text(guests.home.as_str())
                 .u64(guests.created.0)
-                .u32(guests.retention_hours)
+                .u32(guests.retention_hours.unwrap_or(ALL))
                 .u32(count);
             for shard in &guests.shards {
                 bytes.u128(shard.0);
@@ -85,10 +87,11 @@ fn held(row: &mut Reader<'_>) -> Result<Guests, RowError> {
     let home: Result<GroupId, _> = row.text()?.parse();
     let home = home.map_err(|_| RowError::Malformed("its home is no log group"))?;
     let created = Millis(row.u64()?);
-    let retention_hours = row.u32()?;
-    if !(caps::RETENTION_HOURS_MIN..=caps::RETENTION_HOURS_MAX).contains(&retention_hours) {
-        return Err(RowError::Malformed("its retention is outside its range"));
-    }
+    let retention_hours = match row.u32()? {
+        ALL => None,
+        hours @ caps::RETENTION_HOURS_MIN..=caps::RETENTION_HOURS_MAX => Some(hours),
+        _ => return Err(RowError::Malformed("its retention is outside its range")),
+    };
     let mut shards = Vec::new();
     for _ in 0..row.u32()? {
         shards.push(ShardUid(row.u128()?));
@@ -105,6 +108,7 @@ fn held(row: &mut Reader<'_>) -> Result<Guests, RowError> {
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
+    use proptest::option;
     use proptest::prelude::*;
 
     use super::*;
@@ -121,7 +125,7 @@ mod tests {
             stream: StreamUid(0x77),
             home: home(),
             created: Millis(1_700_000_000_123),
-            retention_hours: 168,
+            retention_hours: Some(168),
             shards: vec![ShardUid(0xaaaa), ShardUid(0xbbbb)],
         })
     }
@@ -170,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_row_reads_back_as_written(
-            stream: u128, created: u64, retention_hours in 24..=8760u32,
+            stream: u128, created: u64, retention_hours in option::of(24..=8760u32),
             shards in vec(any::<u128>(), 0..40),
         ) {
             let row = GuestsRow::Held(Guests {

@@ -528,7 +528,7 @@ async fn shards_that_a_group_has_lost_are_reported_and_not_made_again() {
     assert_eq!(shards_there(&world), 0);
     // The other groups follow all the same.
     let hosted = world.pool.beds[&group(0)].streams.hosted();
-    assert_eq!(hosted[0].retention_hours, 48);
+    assert_eq!(hosted[0].retention_hours, Some(48));
 
     // The volume is found again.
     world.comes_up(&group(2), volume);
@@ -634,7 +634,7 @@ async fn a_new_retention_reaches_every_group() {
     for bed in world.pool.beds.values() {
         let hosted = bed.reopened().streams.hosted();
         assert_eq!(hosted.len(), 1);
-        assert_eq!(hosted[0].retention_hours, 48);
+        assert_eq!(hosted[0].retention_hours, Some(48));
     }
 }
 
@@ -730,6 +730,11 @@ async fn a_stream_that_is_kept_is_shown_to_nobody_and_comes_back_with_its_record
     life.bed.streams.retain(UID).await.expect("kept");
     assert_eq!(life.home.pass().await.waiting, 0);
     assert_eq!(life.status(), None);
+    assert_eq!(
+        kept_for(&world),
+        [None, None],
+        "records stay elsewhere, too"
+    );
     assert_eq!(world.sound().status(), None, "in the next life, too");
     // Its name is free, and whoever has it now is not pushed away.
     let begun = life
@@ -750,6 +755,50 @@ async fn a_stream_that_is_kept_is_shown_to_nobody_and_comes_back_with_its_record
     next.home.pass().await;
     next.bed.streams.serve_again(UID).await.expect("served");
     assert_eq!(next.status(), Some(Status::Active));
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert_eq!(kept_for(&world), [Some(24), Some(24)]);
     let start = millstream_stream::StartingPosition::TrimHorizon;
     assert_eq!(next.bed.payloads("flights", start).await, ["a"]);
+}
+
+/// For how many hours the other groups keep records of the streams that they have shards of.
+fn kept_for(world: &World) -> Vec<Option<u32>> {
+    let beds = world.pool.beds.values();
+    let hosted = beds.flat_map(|bed| bed.streams.hosted());
+    hosted.map(|guests| guests.retention_hours).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_kept_stream_leaves_the_one_that_has_its_name_alone() {
+    let world = World::new(3);
+    let life = world.created(3).await;
+    life.bed.streams.retain(UID).await.expect("kept");
+    let heir = StreamUid(2);
+    let (spec, scope_of) = (new_stream("flights", 1), scope());
+    let streams = &life.bed.streams;
+    let begun = streams.begin_create(heir, &scope_of, spec, spread(1));
+    begun.await.expect("begun");
+    let mut life = world.sound();
+    life.home.pass().await;
+    let shown = |life: &Life| {
+        let stream = life.bed.streams.get(&scope(), &name("flights"));
+        let mut told = Vec::new();
+        for shown in life.bed.streams.all() {
+            told.push((shown.uid(), shown.status()));
+        }
+        (stream.map(|stream| stream.uid()).ok(), told)
+    };
+    let only_the_heir = (Some(heir), vec![(heir, Status::Active)]);
+    assert_eq!(shown(&life), only_the_heir);
+    // A group that has shards of it is away: its end takes long.
+    world.pool.away.lock().insert(group(2));
+    life.bed.streams.begin_delete(UID).await.expect("begun");
+    assert_eq!(life.home.pass().await.waiting, 1);
+    assert_eq!(shown(&life), only_the_heir);
+    let mut next = world.sound();
+    assert_eq!(shown(&next), only_the_heir, "in the next life, too");
+    world.pool.away.lock().remove(&group(2));
+    assert_eq!(next.home.pass().await.waiting, 0);
+    assert_eq!(shown(&next), only_the_heir);
+    assert!(next.bed.streams.by_uid(UID).is_none());
 }

@@ -11,6 +11,7 @@ use crate::bed::{self, Bed, name, over_stores, scope};
 over_stores! {
     records_older_than_the_retention_go
     a_raised_retention_keeps_what_is_still_there
+    of_a_retained_stream_everything_is_kept
     many_shards_are_trimmed_in_several_changes
 }
 
@@ -62,6 +63,20 @@ async fn records_older_than_the_retention_go<S: ShardStore>(bed: &Bed<S>) {
     assert_eq!(service.pass().await.trimmed, 1);
     assert_eq!(left(bed).await, "");
     assert_eq!(service.pass().await, Pass::default());
+}
+
+async fn of_a_retained_stream_everything_is_kept<S: ShardStore>(bed: &Bed<S>) {
+    let uid = bed.create("flights", 1).await.uid();
+    let service = service(bed);
+    bed.put("flights", "a").await;
+    bed.streams.retain(uid).await.expect("retained");
+    bed.clock.advance(100 * HOUR_MS);
+    assert_eq!(service.pass().await, Pass::default());
+    bed.streams.serve_again(uid).await.expect("served");
+    assert_eq!(left(bed).await, "a");
+    // Served again it is as any other.
+    assert_eq!(service.pass().await.trimmed, 1);
+    assert_eq!(left(bed).await, "");
 }
 
 async fn a_raised_retention_keeps_what_is_still_there<S: ShardStore>(bed: &Bed<S>) {
