@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import sys
 
 import layout as plan
@@ -168,9 +169,19 @@ class Nodes:
         kill_all(shims | cgroup_members(self.where.pods_cgroup(node)))
         self.processes.kill(f"mounts-{node.name}")
 
-    def kill_pod(self, node: Node, uid: str) -> None:
-        """Ends every process of a pod at once; the kubelet then starts it again."""
-        kill_all(cgroup_members(self.where.pods_cgroup(node), f"pod{uid}"))
+    @contextlib.contextmanager
+    def killed(self, node: Node, uid: str):
+        """Ends every process of a pod at once. The kubelet, which would start it again in its place,
+        sees nothing of it during the block."""
+        kubelet = self.processes.find(f"kubelet-{node.name}")
+        if not kubelet:
+            raise Failed(f"node {node.name}: its kubelet does not run")
+        os.kill(kubelet.pid, signal.SIGSTOP)
+        try:
+            kill_all(cgroup_members(self.where.pods_cgroup(node), f"pod{uid}"))
+            yield
+        finally:
+            os.kill(kubelet.pid, signal.SIGCONT)
 
     def signal_pod(self, node: Node, uid: str, number: int) -> None:
         """Sends a signal to every process of a pod."""

@@ -269,9 +269,9 @@ class Installation:
     def kill_pod(self, pod: dict) -> None:
         """Ends a pod without grace, as a crash of its machine would, and lets it be replaced."""
         meta = pod["metadata"]
-        self.target.kill(pod)
-        self.target.kubectl("delete", "pod", meta["name"], "-n", meta["namespace"],
-                            "--grace-period=0", "--force")
+        with self.target.killed(pod):
+            self.target.kubectl("delete", "pod", meta["name"], "-n", meta["namespace"],
+                                "--grace-period=0", "--force")
 
     # Keys.
 

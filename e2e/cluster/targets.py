@@ -75,11 +75,13 @@ class Target(abc.ABC):
     def load(self, archives: list) -> None:
         """Puts images from OCI archives on every node."""
 
-    def kill(self, pod: dict) -> None:
-        """Sends SIGKILL to everything in a pod, where its processes can be reached.
+    @contextlib.contextmanager
+    def killed(self, pod: dict):
+        """Sends SIGKILL to everything in a pod, where its processes can be reached; the block deletes it.
 
-        `kubectl delete --force --grace-period=0` still gives a process two seconds to end well.
+        `kubectl delete --force --grace-period=0` alone gives a process two seconds to end well.
         """
+        yield
 
     def freeze(self, pod: dict) -> None:
         """Stops everything in a pod where it stands: it answers nobody, and nobody is told."""
@@ -173,8 +175,10 @@ class Local(Target):
     def load(self, archives: list) -> None:
         images.load(self.cluster.nodes, self.cluster.node_list(), archives)
 
-    def kill(self, pod: dict) -> None:
-        self.cluster.nodes.kill_pod(*self._place(pod))
+    def killed(self, pod: dict):
+        """Until it is deleted its node does not start it again: that one would hold the volume against
+        the pod that replaces it, which would exit, and wait for the back-off of its containers."""
+        return self.cluster.nodes.killed(*self._place(pod))
 
     def freeze(self, pod: dict) -> None:
         self.cluster.nodes.signal_pod(*self._place(pod), signal.SIGSTOP)
