@@ -185,14 +185,14 @@ impl Caller {
         }
     }
 
-    pub(crate) fn put_stream(&self, stream: &Stream) {
+    pub(crate) fn put_stream(&self, home: &GroupId, stream: &Stream) {
         let shards = stream.map().shards().iter();
         let placed = shards.filter_map(|shard| Some((shard.uid, shard.group.clone()?)));
-        self.0.routes.write().put_stream(stream.uid(), placed);
+        self.0.routes.write().put_stream(home, stream.uid(), placed);
     }
 
-    pub(crate) fn remove_stream(&self, stream: StreamUid) {
-        self.0.routes.write().remove_stream(stream);
+    pub(crate) fn remove_stream(&self, home: &GroupId, stream: StreamUid) {
+        self.0.routes.write().remove_stream(home, stream);
     }
 
     pub(crate) fn group_of(&self, shard: ShardUid) -> Option<GroupId> {

@@ -123,7 +123,7 @@ impl Follower {
 
     fn forget(&self, group: &GroupId) {
         for stream in self.streams.at_home(group) {
-            self.caller.remove_stream(stream);
+            self.caller.remove_stream(group, stream);
         }
         self.streams.forget(group);
         self.seen.send_modify(|seen| {
@@ -192,7 +192,7 @@ impl Follow {
                     match &mut all {
                         Some(all) => all.push(stream),
                         None => {
-                            self.caller.put_stream(&stream);
+                            self.caller.put_stream(&self.group, &stream);
                             self.learn(epoch, News::Put(Box::new(stream)))?;
                         },
                     }
@@ -201,7 +201,7 @@ impl Follow {
                     let uid = convert::stream_uid(&uid);
                     let uid = uid.map_err(|error| malformed(&error.to_string()))?;
                     self.learn(epoch, News::Removed(uid))?;
-                    self.caller.remove_stream(uid);
+                    self.caller.remove_stream(&self.group, uid);
                 },
                 // A later program tells something that this one does not know.
                 None => {},
@@ -222,12 +222,12 @@ impl Follow {
             streams = after.len(), "the server of a group has told of its streams");
         // Before they are shown: a put may come at once.
         for stream in &streams {
-            self.caller.put_stream(stream);
+            self.caller.put_stream(&self.group, stream);
         }
         self.learn(epoch, News::All(streams))?;
         for stream in before {
             if !after.contains(&stream) {
-                self.caller.remove_stream(stream);
+                self.caller.remove_stream(&self.group, stream);
             }
         }
         Ok(())

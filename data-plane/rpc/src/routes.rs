@@ -20,8 +20,10 @@ pub(crate) struct Routes {
     /// Highest version of each pool's placement, as the operator orders them.
     pools: HashMap<String, (u64, u64)>,
     shards: HashMap<ShardUid, GroupId>,
-    /// The shards of each stream, so that they can be forgotten with it.
-    streams: HashMap<StreamUid, Vec<ShardUid>>,
+    /// The shards of each stream that a home has told of, so that they can be forgotten with it. Two
+    /// homes may tell of one stream, one of them from a volume of long ago: neither takes the
+    /// other's shards away.
+    streams: HashMap<(GroupId, StreamUid), Vec<ShardUid>>,
 }
 
 impl Routes {
@@ -85,23 +87,26 @@ impl Routes {
         self.shards.get(&shard)
     }
 
-    /// Notes where the shards of a stream live, instead of what was noted before.
+    /// Notes where the shards of a stream live, as its home tells, instead of what that told before.
     pub(crate) fn put_stream(
         &mut self,
+        home: &GroupId,
         stream: StreamUid,
         shards: impl Iterator<Item = (ShardUid, GroupId)>,
     ) {
-        self.remove_stream(stream);
+        self.remove_stream(home, stream);
         let mut uids = Vec::new();
         for (shard, group) in shards {
             uids.push(shard);
             self.shards.insert(shard, group);
         }
-        self.streams.insert(stream, uids);
+        self.streams.insert((home.clone(), stream), uids);
     }
 
-    pub(crate) fn remove_stream(&mut self, stream: StreamUid) {
-        for shard in self.streams.remove(&stream).into_iter().flatten() {
+    /// Forgets the shards of a stream that this home has told of.
+    pub(crate) fn remove_stream(&mut self, home: &GroupId, stream: StreamUid) {
+        let told = self.streams.remove(&(home.clone(), stream));
+        for shard in told.into_iter().flatten() {
             self.shards.remove(&shard);
         }
     }
@@ -189,16 +194,30 @@ mod tests {
     fn the_shards_of_a_stream_go_with_it() {
         let mut routes = Routes::default();
         let (one, two) = (StreamUid(1), StreamUid(2));
+        let home = group(0);
         routes.put_stream(
+            &home,
             one,
             [(ShardUid(10), group(0)), (ShardUid(11), group(1))].into_iter(),
         );
-        routes.put_stream(two, [(ShardUid(20), group(0))].into_iter());
-        routes.put_stream(one, [(ShardUid(11), group(0))].into_iter());
+        routes.put_stream(&home, two, [(ShardUid(20), group(0))].into_iter());
+        routes.put_stream(&home, one, [(ShardUid(11), group(0))].into_iter());
         assert_eq!(routes.group_of(ShardUid(10)), None);
         assert_eq!(routes.group_of(ShardUid(11)), Some(&group(0)));
-        routes.remove_stream(one);
+        routes.remove_stream(&home, one);
         assert_eq!(routes.group_of(ShardUid(11)), None);
         assert_eq!(routes.group_of(ShardUid(20)), Some(&group(0)));
+    }
+
+    #[test]
+    fn an_old_catalogue_takes_no_shards_of_the_stream_that_is_elsewhere_now() {
+        let mut routes = Routes::default();
+        let (old, new, one) = (group(0), group(1), StreamUid(1));
+        routes.put_stream(&new, one, [(ShardUid(20), group(1))].into_iter());
+        routes.put_stream(&old, one, [(ShardUid(10), group(0))].into_iter());
+        assert_eq!(routes.group_of(ShardUid(20)), Some(&group(1)));
+        routes.remove_stream(&old, one);
+        assert_eq!(routes.group_of(ShardUid(10)), None);
+        assert_eq!(routes.group_of(ShardUid(20)), Some(&group(1)));
     }
 }
