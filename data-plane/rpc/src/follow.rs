@@ -2,6 +2,8 @@
 //!
 //! While a group cannot be reached, its streams stay as they were last seen.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use tonic::Status;
 
 use crate::call::Caller;
 use crate::convert;
+use crate::follow::told::{Told, TooMuch};
 use crate::routed::Routed;
 use crate::wire;
 use crate::wire::catalogue_update::What;
@@ -50,6 +53,8 @@ enum WatchError {
     NotOwner,
     #[error("an update breaks the protocol: {0}")]
     Malformed(String),
+    #[error("{0}")]
+    TooMuch(#[from] TooMuch),
     #[error("it told of an earlier life of the group's writer")]
     Stale,
     #[error("the server ended it")]
@@ -174,12 +179,17 @@ impl Follow {
         let mut updates = client.watch_catalogue(request).await?.into_inner();
         // The whole state while it comes in.
         let mut all: Option<Vec<Stream>> = None;
+        // What this watch told. None before the whole state has begun, which comes first.
+        let mut so_far: Option<Told> = None;
         while let Some(update) = updates.message().await? {
             let epoch = Epoch(update.epoch);
             let is_end = matches!(update.what, Some(What::AllEnd(_)));
             match update.what {
                 Some(What::Refused(_)) => return Err(WatchError::NotOwner),
-                Some(What::AllBegin(_)) => all = Some(Vec::new()),
+                Some(What::AllBegin(_)) => {
+                    all = Some(Vec::new());
+                    so_far = Some(Told::default());
+                },
                 Some(What::AllEnd(_)) => {
                     let streams = all.take().ok_or_else(|| malformed("an end first"))?;
                     self.learn_all(epoch, streams)?;
@@ -187,8 +197,11 @@ impl Follow {
                 },
                 Some(What::Put(stream)) => {
                     let encoded = convert::stream_in(stream);
+                    let bytes = told::bytes(&encoded);
                     let decoded = catalogue::decode(&self.group, &encoded);
                     let stream = decoded.map_err(|error| malformed(&error.to_string()))?;
+                    let so_far = so_far.as_mut().ok_or_else(|| malformed("a change first"))?;
+                    so_far.put(stream.uid(), bytes)?;
                     match &mut all {
                         Some(all) => all.push(stream),
                         None => {
@@ -200,6 +213,8 @@ impl Follow {
                 Some(What::Removed(uid)) => {
                     let uid = convert::stream_uid(&uid);
                     let uid = uid.map_err(|error| malformed(&error.to_string()))?;
+                    let so_far = so_far.as_mut().ok_or_else(|| malformed("a change first"))?;
+                    so_far.removed(uid);
                     self.learn(epoch, News::Removed(uid))?;
                     self.caller.remove_stream(&self.group, uid);
                 },
