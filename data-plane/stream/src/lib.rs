@@ -45,7 +45,7 @@ pub use guests::Guests;
 pub use home::{Home, PeerError, PeerGroups, Spread};
 pub use iterator::StartingPosition;
 pub use lifecycle::{NewStream, SettingsChange};
-pub use list::{ShardFilter, ShardsFrom, ShardsPage, StreamsFrom, StreamsPage};
+pub use list::{Listed, ShardFilter, ShardsFrom, ShardsPage, StreamsFrom, StreamsPage};
 pub use read::{GetRecordsOutput, ReadRecord};
 pub use replica::{News, Tenants};
 pub use shard::{Shard, ShardMap};

@@ -27,9 +27,29 @@ pub enum StreamsFrom<'a> {
 #[derive(Clone, Debug)]
 pub struct StreamsPage {
     /// The streams.
-    pub streams: Vec<Arc<Stream>>,
+    pub streams: Vec<Listed>,
     /// How to get the next page, if there is one.
     pub next_token: Option<String>,
+}
+
+/// A stream of a page.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// It is known here.
+    Known(Arc<Stream>),
+    /// It was made and is to be served, and its home has not told of it: it is away, or has lost it.
+    Untold(StreamName),
+}
+
+impl Listed {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &StreamName {
+        match self {
+            Self::Known(stream) => &stream.name,
+            Self::Untold(name) => name,
+        }
+    }
 }
 
 /// Which shards to list: `ShardFilter`.
@@ -91,7 +111,7 @@ impl<S: ShardLog> Streams<S> {
     /// At most `limit` streams of the scope.
     ///
     /// # Errors
-    /// When the token is foreign or expired, or not all streams of the scope are known.
+    /// When the token is foreign or expired.
     pub fn list(
         &self,
         scope: &Scope,
@@ -112,16 +132,13 @@ impl<S: ShardLog> Streams<S> {
                 Some(&cursor)
             },
         };
-        if self.is_incomplete(scope) {
-            return Err(ListError::Internal);
-        }
         let limit = limit.max(1);
-        let mut streams = self.inner.registry.read().after(scope, after, limit + 1);
+        let mut streams = self.listed(scope, after, limit + 1);
         let more = streams.len() > limit;
         streams.truncate(limit);
         let next_token = streams.last().filter(|_| more).map(|last| {
             let mut content = Sealer::content(self.inner.clock.now());
-            content.text(last.name.as_str());
+            content.text(last.name().as_str());
             self.inner.sealer.seal(Purpose::ListStreams, scope, content)
         });
         Ok(StreamsPage {

@@ -8,12 +8,14 @@
 //! namespace had when the stream was made, and only as long as that is so it is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use millstream_clock::{Clock, Entropy};
 use millstream_storage::ShardLog;
 use millstream_types::{AccountId, Epoch, GroupId, Scope, StreamName, StreamUid};
 
+use crate::list::Listed;
 use crate::registry::Registry;
 use crate::shard::{Shard, ShardMap};
 use crate::stream::{Status, Stream};
@@ -115,15 +117,29 @@ impl<S: ShardLog> Streams<S> {
         served.is_some_and(|names| names.contains(name))
     }
 
-    /// Whether a stream is to be served in the scope that nobody has told of.
-    pub(crate) fn is_incomplete(&self, scope: &Scope) -> bool {
+    /// At most `limit` streams of the scope whose name is above `after`, by name: those that are
+    /// known, and those that are to be served.
+    pub(crate) fn listed(
+        &self,
+        scope: &Scope,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Vec<Listed> {
+        // While it is held, nothing that a home tells moves a stream from one of them to the other.
         let replica = self.inner.replica.lock();
-        let tenants = replica.tenants.as_ref();
-        let Some(names) = tenants.and_then(|tenants| tenants.served.get(scope)) else {
-            return false;
-        };
         let registry = self.inner.registry.read();
-        names.iter().any(|name| registry.get(scope, name).is_none())
+        let known = registry.after(scope, after, limit).into_iter();
+        let mut listed: Vec<Listed> = known.map(Listed::Known).collect();
+        let tenants = replica.tenants.as_ref();
+        if let Some(names) = tenants.and_then(|tenants| tenants.served.get(scope)) {
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let names = names.range::<StreamName, _>((from, Bound::Unbounded));
+            let untold = names.filter(|name| registry.get(scope, name).is_none());
+            listed.extend(untold.take(limit).cloned().map(Listed::Untold));
+            listed.sort_by(|a, b| a.name().cmp(b.name()));
+            listed.truncate(limit);
+        }
+        listed
     }
 
     /// The streams that the group told of.

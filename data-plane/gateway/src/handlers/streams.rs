@@ -12,8 +12,8 @@ use millstream_protocol::kinesis::request::{
 use millstream_protocol::kinesis::response::{
     ListStreamsOutput, StreamDescription, StreamDescriptionSummary, StreamStatus, StreamSummary,
 };
-use millstream_stream::{ShardLog, Status, Stream, StreamsFrom};
-use millstream_types::Scope;
+use millstream_stream::{Listed, ShardLog, Status, Stream, StreamsFrom};
+use millstream_types::{Scope, StreamArn};
 
 use super::{Handlers, shards};
 use crate::errors;
@@ -110,14 +110,9 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
             .streams
             .list(scope, from, limit(input.limit, STREAMS_DEFAULT));
         let page = page.map_err(|error| errors::list(&error))?;
-        let streams = page.streams.iter().map(|stream| StreamSummary {
-            arn: stream.arn(),
-            status: status(stream.status()),
-            mode: stream.mode(),
-            created: stream.created(),
-        });
+        let streams = page.streams.iter();
         Ok(Response::ListStreams(ListStreamsOutput {
-            streams: streams.collect(),
+            streams: streams.map(|listed| summary(scope, listed)).collect(),
             has_more_streams: page.next_token.is_some(),
             next_token: page.next_token,
         }))
@@ -127,6 +122,29 @@ impl<S: ShardLog, C: ControlPlane> Handlers<S, C> {
         let name = target.resolve(scope)?;
         let found = self.streams.get(scope, name);
         found.map_err(|error| errors::absent(&error))
+    }
+}
+
+fn summary(scope: &Scope, listed: &Listed) -> StreamSummary {
+    match listed {
+        Listed::Known(stream) => StreamSummary {
+            arn: stream.arn(),
+            status: status(stream.status()),
+            mode: Some(stream.mode()),
+            created: Some(stream.created()),
+        },
+        // It was made, and nobody has asked for its end. A list without it would say that there is
+        // none, and calls that name it say that it fails.
+        Listed::Untold(name) => StreamSummary {
+            arn: StreamArn {
+                region: scope.region.clone(),
+                account: scope.account.clone(),
+                name: name.clone(),
+            },
+            status: StreamStatus::Active,
+            mode: None,
+            created: None,
+        },
     }
 }
 

@@ -67,7 +67,7 @@ fn room(response: &Response) -> usize {
 fn stream_description(w: &mut impl Writer, stream: &StreamDescription) {
     w.field("StreamDescription");
     w.begin_object();
-    identity(w, &stream.arn, stream.status, stream.mode);
+    identity(w, &stream.arn, stream.status, Some(stream.mode));
     shards(w, &stream.shards);
     w.field("HasMoreShards");
     w.boolean(stream.has_more_shards);
@@ -82,7 +82,7 @@ fn stream_description(w: &mut impl Writer, stream: &StreamDescription) {
 fn stream_description_summary(w: &mut impl Writer, stream: &StreamDescriptionSummary) {
     w.field("StreamDescriptionSummary");
     w.begin_object();
-    identity(w, &stream.arn, stream.status, stream.mode);
+    identity(w, &stream.arn, stream.status, Some(stream.mode));
     w.field("RetentionPeriodHours");
     w.integer(stream.retention_hours.into());
     w.field("StreamCreationTimestamp");
@@ -100,18 +100,20 @@ fn stream_description_summary(w: &mut impl Writer, stream: &StreamDescriptionSum
 }
 
 /// Name, ARN, state and mode.
-fn identity(w: &mut impl Writer, arn: &StreamArn, status: StreamStatus, mode: StreamMode) {
+fn identity(w: &mut impl Writer, arn: &StreamArn, status: StreamStatus, mode: Option<StreamMode>) {
     w.field("StreamName");
     w.plain(&arn.name);
     w.field("StreamARN");
     w.plain(arn);
     w.field("StreamStatus");
     w.string(status.as_str());
-    w.field("StreamModeDetails");
-    w.begin_object();
-    w.field("StreamMode");
-    w.string(mode.as_str());
-    w.end_object();
+    if let Some(mode) = mode {
+        w.field("StreamModeDetails");
+        w.begin_object();
+        w.field("StreamMode");
+        w.string(mode.as_str());
+        w.end_object();
+    }
 }
 
 fn no_monitoring_no_encryption(w: &mut impl Writer) {
@@ -199,8 +201,10 @@ fn list_streams(w: &mut impl Writer, output: &ListStreamsOutput) {
 fn stream_summary(w: &mut impl Writer, stream: &StreamSummary) {
     w.begin_object();
     identity(w, &stream.arn, stream.status, stream.mode);
-    w.field("StreamCreationTimestamp");
-    w.timestamp(stream.created);
+    if let Some(created) = stream.created {
+        w.field("StreamCreationTimestamp");
+        w.timestamp(created);
+    }
     w.end_object();
 }
 

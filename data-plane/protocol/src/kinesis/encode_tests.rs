@@ -124,8 +124,8 @@ fn streams_are_listed_by_name_and_summary() {
         streams: vec![StreamSummary {
             arn: arn(),
             status: StreamStatus::Active,
-            mode: StreamMode::Provisioned,
-            created: Millis(1_700_000_000_000),
+            mode: Some(StreamMode::Provisioned),
+            created: Some(Millis(1_700_000_000_000)),
         }],
         has_more_streams: true,
         next_token: Some("t".to_owned()),
@@ -147,7 +147,16 @@ fn streams_are_listed_by_name_and_summary() {
         })
     );
     output.next_token = None;
-    assert_eq!(read(&Response::ListStreams(output)).get("NextToken"), None);
+    output.streams[0].mode = None;
+    output.streams[0].created = None;
+    let read = read(&Response::ListStreams(output));
+    assert_eq!(read.get("NextToken"), None);
+    let named = json!({
+        "StreamName": "flights",
+        "StreamARN": arn().to_string(),
+        "StreamStatus": "ACTIVE",
+    });
+    assert_eq!(read["StreamSummaries"], json!([named]));
 }
 
 #[test]

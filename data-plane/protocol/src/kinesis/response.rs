@@ -110,10 +110,10 @@ pub struct StreamSummary {
     pub arn: StreamArn,
     /// Its state.
     pub status: StreamStatus,
-    /// Its capacity mode.
-    pub mode: StreamMode,
-    /// When it was made.
-    pub created: Millis,
+    /// Its capacity mode, where it is known.
+    pub mode: Option<StreamMode>,
+    /// When it was made, where it is known.
+    pub created: Option<Millis>,
 }
 
 /// Output of `ListStreams`; the names are taken from the summaries.

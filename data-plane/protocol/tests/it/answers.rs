@@ -84,8 +84,8 @@ fn descriptions(status: StreamStatus, mode: StreamMode) -> [Response; 3] {
             streams: vec![StreamSummary {
                 arn: arn(),
                 status,
-                mode,
-                created,
+                mode: Some(mode),
+                created: Some(created),
             }],
             has_more_streams: true,
             next_token: Some("t".to_owned()),

@@ -7,10 +7,10 @@ use millstream_clock::{ManualClock, SeededEntropy};
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::catalogue::{Change, Update, Watcher, decode, encode};
 use millstream_stream::{
-    Kind, News, Options, SettingsChange, Spread, StartingPosition, Status, Stream, Streams,
+    Kind, Listed, News, Options, SettingsChange, Spread, StartingPosition, Status, Stream, Streams,
     StreamsFrom, Tenants, TokenKey,
 };
-use millstream_types::{AccountId, Epoch, GroupId, Scope, StreamUid};
+use millstream_types::{AccountId, Epoch, GroupId, Scope, StreamName, StreamUid};
 
 use crate::bed::{Bed, START, entry_at, memory, name, new_stream, scope};
 
@@ -238,16 +238,55 @@ async fn a_stream_that_no_home_has_told_of_fails_and_is_not_absent() {
     assert_eq!(given.expect_err("untold").kind(), Kind::Internal);
     let described = copy.get(&scope, &s);
     assert_eq!(described.expect_err("untold").kind(), Kind::Internal);
-    let listed = copy.list(&scope, StreamsFrom::Start, 10);
-    assert_eq!(listed.expect_err("untold").kind(), Kind::Internal);
     let never_made = copy.get(&scope, &name("other"));
     assert_eq!(never_made.expect_err("none").kind(), Kind::NotFound);
 
     follow(&mut bed.streams.watch(), &copy).await;
     let put = copy.put_record(&scope, &s, entry_at(0, "a"), None).await;
     put.expect("told of");
-    let listed = copy.list(&scope, StreamsFrom::Start, 10);
-    assert_eq!(listed.expect("all of them").streams.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_no_home_has_told_of_is_listed_among_the_others() {
+    let bed = memory();
+    for text in ["b", "d"] {
+        bed.create(text, 1).await;
+    }
+    let copy = copy(&bed);
+    follow(&mut bed.streams.watch(), &copy).await;
+    let namespace = group(0).namespace().to_owned();
+    copy.admit(tenants(&namespace, "000000000000", &["a", "b", "c", "e"]));
+    let pages = |limit| {
+        let (mut listed, mut after) = (Vec::new(), None::<StreamName>);
+        loop {
+            let from = after
+                .as_ref()
+                .map_or(StreamsFrom::Start, StreamsFrom::After);
+            let page = copy.list(&scope(), from, limit).expect("a page");
+            after = page.streams.last().map(|last| last.name().clone());
+            listed.extend(page.streams.iter().map(|stream| match stream {
+                Listed::Known(stream) => (stream.name().to_string(), true),
+                Listed::Untold(name) => (name.to_string(), false),
+            }));
+            if page.next_token.is_none() {
+                return listed;
+            }
+        }
+    };
+    let expected = [
+        ("a", false),
+        ("b", true),
+        ("c", false),
+        ("d", true),
+        ("e", false),
+    ];
+    let expected = expected.map(|(text, known)| (text.to_owned(), known));
+    for limit in 1..=6 {
+        assert_eq!(pages(limit), expected, "{limit} on a page");
+    }
+    copy.admit(tenants(&namespace, "000000000009", &["a"]));
+    let listed = copy.list(&scope(), StreamsFrom::Start, 10).expect("a page");
+    assert!(listed.streams.is_empty(), "another account's are not");
 }
 
 #[tokio::test]
