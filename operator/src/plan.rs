@@ -38,7 +38,7 @@ pub struct Snapshot<'a> {
     pub homes: BTreeMap<String, BTreeMap<StreamUid, HomeView>>,
     /// Open shards of the streams that were reported.
     pub open_shards: BTreeMap<StreamUid, u32>,
-    /// Pools that go with the records that are retained in them.
+    /// Pools that are to go with the records that are retained in them, once no object names them.
     pub given_up: BTreeSet<PoolKey>,
     /// Pools whose placement cannot be used, and why.
     pub unreadable: BTreeMap<PoolKey, String>,
@@ -181,7 +181,8 @@ impl Plan {
         plan
     }
 
-    /// Counts the streams that no object stands for, and has those of given-up pools deleted.
+    /// Counts the streams that no object stands for, and has those of given-up pools deleted. While
+    /// an object names such a pool it stays, and so do they.
     fn count_retained(&mut self, snapshot: &Snapshot<'_>, claims: &BTreeMap<&str, Claims>) {
         for (namespace, homes) in &snapshot.homes {
             for (uid, home) in homes {
@@ -191,7 +192,9 @@ impl Plan {
                     continue;
                 }
                 let key = PoolKey::new(namespace.clone(), home.pool.clone());
+                let is_named = |pool: &PoolDemand| !pool.objects.is_empty();
                 if snapshot.given_up.contains(&key)
+                    && !self.pools.get(&key).is_some_and(is_named)
                     && let Some(left) = as_it_is(*uid, home, namespace)
                 {
                     let gone = WantedStream {

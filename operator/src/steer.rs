@@ -15,9 +15,9 @@ use crate::context::Context;
 use crate::contract::access_keys;
 use crate::contract::keys::KeyKeeper;
 use crate::controllers::data_stream::validate::HomeView;
-use crate::names::{LABEL_POOL, PoolKey};
+use crate::names::PoolKey;
 use crate::plan::{Plan, Snapshot};
-use crate::pools::retire;
+use crate::pools::{retire, view};
 
 /// Least time between two plans.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -170,19 +170,12 @@ fn accounts(context: &Context) -> BTreeMap<String, Account> {
     accounts::assign(&views, &context.config.accounts)
 }
 
-/// The pools whose sets say that the records go too.
+/// The pools whose sets say that the records go too. One that is paused is left alone, with all
+/// that is in it.
 fn given_up(context: &Context) -> BTreeSet<PoolKey> {
-    let mut pools = BTreeSet::new();
-    for set in context.sets.all() {
-        let metadata = &set.metadata;
-        let pool = metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(LABEL_POOL));
-        if let Some(pool) = pool.filter(|_| retire::gives_up(metadata.annotations.as_ref())) {
-            let namespace = metadata.namespace.clone().unwrap_or_default();
-            pools.insert(PoolKey::new(namespace, pool.clone()));
-        }
-    }
-    pools
+    let sets = view::sets(context.sets.all(), &context.config.instance);
+    let given_up = sets.into_iter().filter(|(_, set)| {
+        !view::is_paused(set) && retire::gives_up(set.metadata.annotations.as_ref())
+    });
+    given_up.map(|(key, _)| key).collect()
 }

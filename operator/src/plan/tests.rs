@@ -253,6 +253,24 @@ fn retained_streams_are_counted_and_go_only_with_a_pool_that_is_given_up() {
 }
 
 #[test]
+fn a_pool_that_objects_name_gives_up_nothing() {
+    let key = PoolKey::new("team", "default");
+    let given_up = || BTreeSet::from([key.clone()]);
+    let ending = object(1, |o| end(o, DeletionPolicy::Retain));
+    let paused = object(1, |o| annotate(o, annotations::PAUSE));
+    let refused = object(1, |o| o.spec.retention_period_hours = 1);
+    for named in [object(1, |_| {}), ending, paused, refused] {
+        let stays = made_giving_up(vec![named], &[1, 2], &Plan::default(), given_up());
+        assert!(!stays.streams.contains_key(&uid(2)), "{stays:?}");
+        assert_eq!(stays.pools[&key].retained, 1);
+    }
+    // one that names another pool keeps nothing here
+    let other = object(1, |o| o.spec.pool = "other".to_owned());
+    let gone = made_giving_up(vec![other], &[2], &Plan::default(), given_up());
+    assert!(gone.streams[&uid(2)].delete);
+}
+
+#[test]
 fn a_wish_that_is_refused_takes_no_room_from_younger_streams() {
     let most = crate::pools::size::shards_max(&crate::config::PoolClass::default());
     let rest = i32::try_from(most).expect("few") - 3;

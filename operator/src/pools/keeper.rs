@@ -160,7 +160,7 @@ impl Keeper {
         set: Option<&Arc<StatefulSet>>,
     ) -> Result<(), kube::Error> {
         let context = Arc::clone(&self.context);
-        let is_paused = set.is_some_and(|set| is_paused(set))
+        let is_paused = set.is_some_and(|set| view::is_paused(set))
             || (demand.is_paused && !demand.objects.is_empty());
         if is_paused {
             return self.keep_bundle(key, set).await;
@@ -357,10 +357,4 @@ impl Keeper {
         self.context.events.tell(set, true, reason, &note);
         self.warned.insert(key.clone(), note);
     }
-}
-
-/// Whether somebody paused the pool itself.
-fn is_paused(set: &StatefulSet) -> bool {
-    let all = set.metadata.annotations.as_ref();
-    all.is_some_and(|all| annotations::is_on(all, annotations::PAUSE))
 }

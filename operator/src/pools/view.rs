@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use millstream_crds::annotations;
 
 use super::roll::PodView;
 use crate::config::pool_class::PODS_MAX;
@@ -90,6 +91,13 @@ pub fn replicas(set: &StatefulSet) -> u32 {
         .and_then(|spec| spec.replicas)
         .unwrap_or_default();
     u32::try_from(replicas).unwrap_or_default().min(PODS_MAX)
+}
+
+/// Whether somebody paused the pool itself.
+#[must_use]
+pub fn is_paused(set: &StatefulSet) -> bool {
+    let all = set.metadata.annotations.as_ref();
+    all.is_some_and(|all| annotations::is_on(all, annotations::PAUSE))
 }
 
 /// When the last rolling restart was asked for.
