@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod apply;
+pub mod call_limit;
 pub mod calls;
 pub mod cli;
 pub mod config;

@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
+use crate::call_limit::{CALL_MAX, LimitCalls};
 use crate::calls::CountCalls;
 use crate::cli::Start;
 use crate::config::OperatorConfig;
@@ -95,6 +96,7 @@ async fn client(metrics: &Metrics) -> Result<Client, Failure> {
         })?;
     let builder = ClientBuilder::try_from(config);
     let builder = builder.map_err(|error| Failure::api("connecting to the API server", &error))?;
+    let builder = builder.with_layer(&LimitCalls(CALL_MAX));
     Ok(builder.with_layer(&CountCalls(metrics.clone())).build())
 }
 

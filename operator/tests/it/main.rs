@@ -8,4 +8,5 @@ mod left_out;
 mod metrics_token;
 mod mock;
 mod rig;
+mod silence;
 mod streams;

@@ -20,7 +20,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use store::{Answer, Target};
-pub(crate) use store::{Fault, Mock};
+pub(crate) use store::{Fault, Mock, SILENCE};
 
 type Reply = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -64,6 +64,9 @@ async fn answer(mock: &Arc<Mock>, request: Request<Body>) -> Response<Reply> {
         return reply(403, &status(403, "Forbidden", "no role says so"));
     }
     if let Some(code) = mock.take_fault(head.method.as_str(), &target) {
+        if code == SILENCE {
+            std::future::pending::<()>().await;
+        }
         let reason = match code {
             409 => "Conflict",
             410 => "Expired",

@@ -13,6 +13,7 @@ use millstream_control::{
     CataloguePoint, DesiredState, Health, HomedStream, Identity, ObservedState, ObservedStream,
     Role, StreamPhase, Wanted,
 };
+use millstream_operator::call_limit::{CALL_MAX, LimitCalls};
 use millstream_operator::calls::CountCalls;
 use millstream_operator::config::OperatorConfig;
 use millstream_operator::contract::keys::KeyKeeper;
@@ -149,25 +150,30 @@ impl Drop for Attached {
 impl Rig {
     /// A leader of the first term over an empty cluster.
     pub(crate) async fn new() -> Self {
-        let mock = Arc::new(Mock::default());
-        for name in [HOME, TEAM] {
-            let namespace = json!({
-                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
-            });
-            mock.put("v1/namespaces", namespace);
-        }
-        Self::over(mock, 1, Arc::default()).await
+        Self::over(empty_cluster(), 1, Arc::default()).await
+    }
+
+    /// The same, whose calls to the API server take a second at most.
+    pub(crate) async fn impatient() -> Self {
+        let limit = Duration::from_secs(1);
+        Self::over_by(CONFIG, limit, empty_cluster(), 1, Arc::default()).await
     }
 
     /// A leader over what another one has left.
     pub(crate) async fn over(mock: Arc<Mock>, term: u64, shards: Arc<Shards>) -> Self {
-        Self::over_by(CONFIG, mock, term, shards).await
+        Self::over_by(CONFIG, CALL_MAX, mock, term, shards).await
     }
 
-    /// The same with another configuration.
-    async fn over_by(config: &str, mock: Arc<Mock>, term: u64, shards: Arc<Shards>) -> Self {
+    /// The same with another configuration, and another limit for calls to the API server.
+    async fn over_by(
+        config: &str,
+        limit: Duration,
+        mock: Arc<Mock>,
+        term: u64,
+        shards: Arc<Shards>,
+    ) -> Self {
         let metrics = Metrics::new();
-        let client = counted(mock.service(), &metrics);
+        let client = counted(mock.service(), &metrics, limit);
         let parts = Parts {
             client,
             config: Arc::new(OperatorConfig::parse(config).expect("valid")),
@@ -226,7 +232,7 @@ impl Rig {
         self.leader.tasks.shutdown().await;
         let (mock, shards) = (Arc::clone(&self.mock), Arc::clone(&self.shards));
         drop(self);
-        Self::over_by(config, mock, term, shards).await
+        Self::over_by(config, CALL_MAX, mock, term, shards).await
     }
 
     /// Puts a `DataStream` there, as `kubectl apply` does.
@@ -392,8 +398,21 @@ fn revision(template: &Value) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-fn counted(service: super::mock::Service, metrics: &Metrics) -> Client {
+/// An API server with nothing but the two namespaces.
+fn empty_cluster() -> Arc<Mock> {
+    let mock = Arc::new(Mock::default());
+    for name in [HOME, TEAM] {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+        });
+        mock.put("v1/namespaces", namespace);
+    }
+    mock
+}
+
+fn counted(service: super::mock::Service, metrics: &Metrics, limit: Duration) -> Client {
     ClientBuilder::new(service, HOME)
+        .with_layer(&LimitCalls(limit))
         .with_layer(&CountCalls(metrics.clone()))
         .build()
 }

@@ -111,6 +111,9 @@ fn ok(body: Value) -> Result<Answer, Refusal> {
     Ok(Answer { code: 200, body })
 }
 
+/// The code of a [`Fault`] that is no answer at all.
+pub(crate) const SILENCE: u16 = 0;
+
 /// The next `times` calls of this method on this resource fail with `code`.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
