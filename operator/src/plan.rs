@@ -36,6 +36,8 @@ pub struct Snapshot<'a> {
     pub objects: Vec<Arc<DataStreamResource>>,
     /// The streams that pools hold, by namespace.
     pub homes: BTreeMap<String, BTreeMap<StreamUid, HomeView>>,
+    /// Groups of the pools that hold streams, there or not.
+    pub groups: BTreeMap<PoolKey, u32>,
     /// Open shards of the streams that were reported.
     pub open_shards: BTreeMap<StreamUid, u32>,
     /// Pools that are to go with the records that are retained in them, once no object names them.
@@ -138,6 +140,8 @@ pub struct PoolDemand {
     pub objects: BTreeSet<String>,
     /// Streams that it holds and that no object stands for.
     pub retained: usize,
+    /// Groups that its placement has, if there are streams in it: each is a pod with records.
+    pub groups: u32,
     /// The objects that ask for a rolling restart.
     pub restarts: BTreeSet<String>,
     /// Whether every object that names it is paused.
@@ -178,6 +182,9 @@ impl Plan {
             plan.verdicts.insert(key, verdict);
         }
         plan.count_retained(snapshot, &claims);
+        for (key, pool) in &mut plan.pools {
+            pool.groups = snapshot.groups.get(key).copied().unwrap_or_default();
+        }
         plan
     }
 

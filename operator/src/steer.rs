@@ -11,6 +11,7 @@ use millstream_control::coordinator::{Input, WantedStream};
 use millstream_types::StreamUid;
 
 use crate::accounts::{self, Account, NamespaceView};
+use crate::config::pool_class::PODS_MAX;
 use crate::context::Context;
 use crate::contract::access_keys;
 use crate::contract::keys::KeyKeeper;
@@ -114,8 +115,14 @@ impl Steer {
 pub fn snapshot(context: &Context) -> Snapshot<'_> {
     let mut homes: BTreeMap<String, BTreeMap<StreamUid, HomeView>> = BTreeMap::new();
     let mut open_shards = BTreeMap::new();
+    let mut groups = BTreeMap::new();
     for placement in context.station.placements() {
         let pool = &placement.pool;
+        let highest = placement.groups.keys().next_back();
+        if let Some(highest) = highest.filter(|_| !placement.homes.is_empty()) {
+            let key = PoolKey::new(pool.namespace(), pool.name());
+            groups.insert(key, highest.saturating_add(1).min(PODS_MAX));
+        }
         let namespace = homes.entry(pool.namespace().to_owned()).or_default();
         for (uid, home) in placement.homes {
             if let Some(count) = context.station.stream(uid).shard_count {
@@ -137,6 +144,7 @@ pub fn snapshot(context: &Context) -> Snapshot<'_> {
         accounts: accounts(context),
         objects: context.streams.all(),
         homes,
+        groups,
         open_shards,
         given_up: given_up(context),
         unreadable: context

@@ -89,6 +89,7 @@ fn planned(
         accounts: BTreeMap::from([("team".to_owned(), account.clone())]),
         objects,
         homes: BTreeMap::from([("team".to_owned(), homed.iter().map(home).collect())]),
+        groups: BTreeMap::from([(PoolKey::new("team", "default"), 3)]),
         open_shards: BTreeMap::new(),
         given_up,
         unreadable: BTreeMap::new(),
@@ -110,7 +111,8 @@ fn every_good_object_is_wanted_and_the_pool_holds_their_shards() {
     let ids: Vec<StreamUid> = plan.streams.keys().copied().collect();
     assert_eq!(ids, [uid(1), uid(2)]);
     let pool = &plan.pools[&PoolKey::new("team", "default")];
-    assert_eq!((pool.shards, pool.objects.len()), (5, 2));
+    assert_eq!((pool.shards, pool.objects.len(), pool.groups), (5, 2, 3));
+    assert_eq!(plan.pools[&PoolKey::new("team", "unknown")].groups, 0);
     assert!(plan.verdict("team", "s3").expect("judged").outcome.is_err());
     assert_eq!(plan.wanted().len(), 2);
 }

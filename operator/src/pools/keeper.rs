@@ -241,7 +241,10 @@ impl Keeper {
         demand: &PoolDemand,
         set: Option<&Arc<StatefulSet>>,
     ) -> Result<(), kube::Error> {
+        // A set that was deleted is made again as large as its placement, or what is in the groups
+        // beyond the smallest pool would stay away.
         let existing = set.map_or(0, |set| view::replicas(set));
+        let existing = existing.max(demand.groups);
         let restart = self.restart_moment(demand);
         let kept = set.and_then(|set| view::restarted_at(set));
         let bundle = self.context.bundle.lock().clone();
