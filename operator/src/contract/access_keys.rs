@@ -2,7 +2,8 @@
 //!
 //! Pure. A Secret with the label `millstream.dev/access-key: "true"` and the data `id` and `secret`
 //! is a key of its namespace's account. A key that two Secrets name belongs to the older one, so
-//! that no namespace can take over another's key.
+//! that no namespace can take over another's key; and no namespace has more than its share of them,
+//! so that none fills the room of all.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ const SECRET_CHARS_MIN: usize = 8;
 const SECRET_CHARS_MAX: usize = 256;
 /// Most keys in all namespaces together.
 pub const KEYS_MAX: usize = 10_000;
+/// Most keys of one namespace.
+pub const NAMESPACE_KEYS_MAX: usize = 1_000;
 
 /// A Secret that is not used as a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +45,19 @@ pub fn read(
     let mut order: Vec<&SecretObject> = secrets.to_vec();
     order.sort_by_key(|secret| age(secret));
     let mut keys: BTreeMap<String, AccessKey> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut refused = Vec::new();
     for secret in order {
+        let namespace = secret.metadata.namespace.as_deref().unwrap_or_default();
+        let count = counts.entry(namespace).or_default();
         let verdict = key(secret, accounts).and_then(|key| {
             if keys.contains_key(&key.id) {
                 return Err("an older Secret has this id; make another key".to_owned());
+            }
+            if *count >= NAMESPACE_KEYS_MAX {
+                return Err(format!(
+                    "its namespace has {NAMESPACE_KEYS_MAX} keys already; delete one of them"
+                ));
             }
             if keys.len() >= KEYS_MAX {
                 return Err(format!("there are {KEYS_MAX} keys already"));
@@ -55,6 +66,7 @@ pub fn read(
         });
         match verdict {
             Ok(key) => {
+                *count += 1;
                 keys.insert(key.id.clone(), key);
             },
             Err(reason) => refused.push(Refused {
@@ -153,6 +165,30 @@ mod tests {
         let (keys, refused) = read(&[&young, &old], &accounts());
         assert_eq!(keys[0].secret.reveal(), "of-the-owner");
         assert_eq!(refused[0].name, "a");
+    }
+
+    #[test]
+    fn a_namespace_with_more_keys_than_its_share_takes_no_others_room() {
+        let mut accounts = accounts();
+        let account = "000000000008".parse().expect("an account");
+        accounts.insert("other".to_owned(), Account::Own(account));
+        let numbered = |number: usize, created: i64| {
+            let id = format!("AKIA{number:016}");
+            let data = [("id", id.as_str()), ("secret", "correct-horse")];
+            secret(&format!("k{number}"), created, &data)
+        };
+        let many: Vec<SecretObject> = (0..KEYS_MAX + 1).map(|n| numbered(n, 1)).collect();
+        let mut young = numbered(KEYS_MAX + 1, 9);
+        young.metadata.namespace = Some("other".to_owned());
+        let all: Vec<&SecretObject> = many.iter().chain([&young]).collect();
+        let (keys, refused) = read(&all, &accounts);
+        assert_eq!(keys.len(), NAMESPACE_KEYS_MAX + 1);
+        assert!(
+            keys.iter()
+                .any(|key| key.account.as_str() == "000000000008")
+        );
+        assert!(refused.iter().all(|refusal| refusal.namespace == "team"));
+        assert!(refused[0].reason.contains("1000 keys"), "{refused:?}");
     }
 
     #[test]
