@@ -15,6 +15,7 @@ use millstream_types::{AccountId, Scope, StreamName};
 use parking_lot::RwLock;
 
 use super::api_streams::{self, ApiStreams};
+use super::creating::{Lanes, Made};
 use super::keys::KeyKeeper;
 use super::review::check_pod;
 use crate::config::OperatorConfig;
@@ -35,18 +36,10 @@ struct Inner {
     namespace: String,
     keys: KeyKeeper,
     leading: RwLock<Option<Arc<Context>>>,
-    /// One CreateStream at a time. What was created and is not seen yet: the next is judged with it.
-    creating: tokio::sync::Mutex<Vec<Made>>,
+    creating: Lanes,
 }
 
-/// An object that was made for a client.
-struct Made {
-    object: Arc<DataStreamResource>,
-    /// When, on the monotonic clock.
-    at: Duration,
-}
-
-/// Most objects that are waited for to be seen.
+/// Most objects of one namespace that are waited for to be seen.
 const UNSEEN_MAX: usize = 256;
 
 impl Operator {
@@ -64,7 +57,7 @@ impl Operator {
             namespace,
             keys,
             leading: RwLock::new(None),
-            creating: tokio::sync::Mutex::default(),
+            creating: Lanes::default(),
         }))
     }
 
@@ -112,14 +105,15 @@ impl Operator {
         };
         let name = spec.name.clone();
         let object = api_streams::object(spec)?;
-        // One at a time: of two at once, the second finds the first one's object.
-        let mut unseen = self.0.creating.lock().await;
-        unseen.retain(|made| !is_seen(&context, made));
+        let is_seen = |made: &Made| is_seen(&context, made);
+        let lane = self.0.creating.of(&namespace, is_seen);
+        let mut turn = lane.turn().await.ok_or_else(throttled)?;
+        let unseen = &mut turn.unseen;
+        unseen.retain(|made| !is_seen(made));
         if unseen.len() >= UNSEEN_MAX {
-            let text = "Rate exceeded.".to_owned();
-            return Err(CreateStreamError::Throttled(text));
+            return Err(throttled());
         }
-        match considered(&context, &namespace, &object, &unseen) {
+        match considered(&context, &namespace, &object, unseen) {
             Ok(()) => {
                 let streams = ApiStreams::new(self.0.client.clone(), &namespace);
                 let created = streams.create(scope, object).await?;
@@ -142,6 +136,10 @@ impl Operator {
             None => Err(DeleteStreamError::Internal),
         }
     }
+}
+
+fn throttled() -> CreateStreamError {
+    CreateStreamError::Throttled("Rate exceeded.".to_owned())
 }
 
 /// Whether the watch has shown the object since it was made; or was so late that it was made and
