@@ -29,6 +29,8 @@ pub struct Member {
     pub pod: String,
     /// `host:port` of the operator's contract port.
     pub operator: String,
+    /// The namespace of the operator's pods, where its address does not say it.
+    pub operator_namespace: Option<String>,
     /// File with the pod's service-account token.
     pub token_file: PathBuf,
     /// File with the authorities whose certificates are trusted.
@@ -71,6 +73,10 @@ pub(super) fn role(
         namespace: named(sources, "pod-namespace", "POD_NAMESPACE", env)?,
         pod: named(sources, "pod-name", "POD_NAME", env)?,
         operator: needed(sources, "operator")?.parse_with(host_and_port)?,
+        operator_namespace: sources
+            .find("operator-namespace")
+            .map(|found| found.parse_with(namespace))
+            .transpose()?,
         token_file: needed(sources, "token-file")?.parse_with(path)?,
         ca_file: needed(sources, "ca-file")?.parse_with(path)?,
     };
@@ -129,6 +135,22 @@ fn host_and_port(text: &str) -> Result<String, String> {
         Some(Ok(_)) => Ok(text.to_owned()),
         _ => Err("it is no address; write a host and a port, such as operator:4570".to_owned()),
     }
+}
+
+/// A namespace's name is one part of a DNS name.
+fn namespace(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_name = (1..=63).contains(&text.len())
+        && text.chars().all(fits)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if is_name {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "it is no namespace; write 1 to 63 characters of [a-z0-9-], first and last not -"
+            .to_owned(),
+    )
 }
 
 fn ordinal_of(pod: &str) -> Option<u32> {
@@ -205,6 +227,29 @@ mod tests {
             problem.to_string().contains("set --auth verify"),
             "{problem}"
         );
+    }
+
+    #[test]
+    fn the_operators_namespace_is_the_operators_own_to_say() {
+        let gateway = [
+            ("role", "gateway"),
+            ("auth", "verify"),
+            ("listen", "0.0.0.0:4567"),
+        ];
+        let at = |more: &[(&'static str, &'static str)]| {
+            let config = load(&[&with(&gateway)[..], more].concat())?;
+            match config.role {
+                Role::Gateway(member) => Ok::<_, ConfigError>(member.operator_namespace),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(at(&[]), Ok(None));
+        let named = at(&[("operator-namespace", "millstream-system")]);
+        assert_eq!(named, Ok(Some("millstream-system".to_owned())));
+        for wrong in ["", "a.b", "Upper", "-a"] {
+            let problem = at(&[("operator-namespace", wrong)]).expect_err("no namespace");
+            assert!(problem.to_string().contains("no namespace"), "{problem}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Setting {
 }
 
 /// Every setting of `millstream server`. `f` is the short flag `-f`.
-pub const SETTINGS: [Setting; 29] = [
+pub const SETTINGS: [Setting; 30] = [
     setting(
         "config",
         "FILE",
@@ -206,6 +206,12 @@ pub const SETTINGS: [Setting; 29] = [
         "NAME",
         None,
         "namespace of the pod, for --role; POD_NAMESPACE unless it is set",
+    ),
+    setting(
+        "operator-namespace",
+        "NAME",
+        None,
+        "namespace of the operator's pods, for --role; that in --operator unless it is set, or the pod's own where that is an IP address or one word",
     ),
 ];
 

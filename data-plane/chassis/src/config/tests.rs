@@ -92,6 +92,7 @@ fn every_setting_can_come_from_every_source() {
         ("rpc-listen", "0.0.0.0:9"),
         ("pod-name", "shard-1"),
         ("pod-namespace", "team-a"),
+        ("operator-namespace", "millstream-system"),
     ];
     assert_eq!(
         values.len() + 3,

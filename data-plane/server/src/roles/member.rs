@@ -70,13 +70,14 @@ impl Membership {
                 MemberError::Operator(error.to_string())
             },
         )?;
+        let expected = operators(&operator, member);
         let folder = data_dir.join(FOLDER);
         let state = FileStore::new(&folder, STATE_FILE);
         let keeper = Keeper::open(identity.clone(), Box::new(state))?;
         let certify = CertifyOptions {
             identity: identity.clone(),
             operator: operator.clone(),
-            expected: operators_at(&operator, &member.namespace),
+            expected: expected.clone(),
             resolver: Arc::new(TcpConnector),
             connector: Arc::new(TcpConnector),
             entropy: Arc::clone(&shared.entropy),
@@ -95,7 +96,7 @@ impl Membership {
                 .collect()
         });
         let attach = AttachOptions {
-            expected: operators_at(&operator, &member.namespace),
+            expected,
             operator,
             resolver: Arc::new(TcpConnector),
             connector: connector(&keys),
@@ -165,17 +166,18 @@ fn connector(keys: &Keys) -> Arc<dyn Connector> {
     Arc::new(DirectFirst::new(Arc::new(tls)))
 }
 
-/// Who may answer as the operator: any pod of the namespace in its Service's name,
-/// `<service>.<namespace>.svc...`. A name without one is looked up in our own namespace, and an IP
-/// address tells none: there it is ours, too.
-fn operators_at(address: &Address, ours: &str) -> Expected {
+/// Who may answer as the operator: any of its pods in the namespace that is set. Where none is, in
+/// that of its Service's name, `<service>.<namespace>.svc...`; a name without one is looked up in
+/// our own namespace, and an IP address tells none: there it is ours, too.
+fn operators(address: &Address, member: &Member) -> Expected {
     let host = address.host();
     let named = match host.parse::<std::net::IpAddr>() {
         Ok(_) => None,
         Err(_) => host.split('.').nth(1),
     };
+    let set = member.operator_namespace.as_deref();
     Expected::AnyOf {
-        namespace: named.unwrap_or(ours).to_owned(),
+        namespace: set.or(named).unwrap_or(&member.namespace).to_owned(),
         role: Role::Operator,
     }
 }
@@ -185,21 +187,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_operator_is_expected_in_the_namespace_of_its_service() {
-        for (address, namespace) in [
-            ("millstream-operator.millstream.svc:4570", "millstream"),
-            ("operator.system.svc.cluster.local:4570", "system"),
-            ("operator.system:4570", "system"),
-            ("operator:4570", "team-a"),
-            ("10.0.0.7:4570", "team-a"),
-            ("[fd00::7]:4570", "team-a"),
+    fn the_operator_is_expected_in_the_namespace_that_is_set_or_that_of_its_service() {
+        for (address, set, namespace) in [
+            (
+                "millstream-operator.millstream.svc:4570",
+                None,
+                "millstream",
+            ),
+            ("operator.system.svc.cluster.local:4570", None, "system"),
+            ("operator.system:4570", None, "system"),
+            ("operator:4570", None, "team-a"),
+            ("10.0.0.7:4570", None, "team-a"),
+            ("[fd00::7]:4570", None, "team-a"),
+            ("10.0.0.7:4570", Some("system"), "system"),
+            ("[fd00::7]:4570", Some("system"), "system"),
+            ("streams.example.com:4570", Some("system"), "system"),
         ] {
+            let member = Member {
+                namespace: "team-a".to_owned(),
+                pod: "gateway-x".to_owned(),
+                operator: address.to_owned(),
+                operator_namespace: set.map(str::to_owned),
+                token_file: "/t".into(),
+                ca_file: "/c".into(),
+            };
             let expected = Expected::AnyOf {
                 namespace: namespace.to_owned(),
                 role: Role::Operator,
             };
             let at = address.parse().expect("an address");
-            assert_eq!(operators_at(&at, "team-a"), expected, "{address}");
+            assert_eq!(operators(&at, &member), expected, "{address}");
         }
     }
 }
