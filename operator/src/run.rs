@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::client::ClientBuilder;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use millstream_clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use millstream_clock::{Clock, Entropy, SystemClock, SystemEntropy, task};
 use millstream_control::Address;
 use millstream_control::attach::ContractServer;
 use millstream_crds::data_stream::DataStreamResource;
@@ -45,6 +45,9 @@ use crate::pulse::Pulse;
 use crate::reach::Reach;
 use crate::steer::Steer;
 use crate::watched::{Watched, apis};
+
+/// Longest wait for the first lists of all that is watched.
+const READY_MAX: Duration = Duration::from_secs(120);
 
 /// What a replica is made of, leading or not.
 #[derive(Clone)]
@@ -240,7 +243,7 @@ impl Leader {
     /// Starts to lead in `term`: reads what is kept, watches, plans, keeps.
     ///
     /// # Errors
-    /// When the placements cannot be listed.
+    /// When the placements cannot be listed, or something that is watched cannot.
     pub async fn start(
         parts: &Parts,
         term: u64,
@@ -266,14 +269,25 @@ impl Leader {
         let settle = Duration::from_secs(parts.config.settle_seconds);
         let (station, writes) = Station::new(term, settle, found, clock, metrics, changed.clone());
         let context = context(parts, reach, station, changed, keys, &mut tasks);
-        context.streams.ready().await;
-        context.sets.ready().await;
-        context.pods.ready().await;
-        context.secrets.ready().await;
-        context.namespaces.ready().await;
+        // What could be read a moment ago may be forbidden now. The next start leaves it out; this
+        // leader would hold the lease and serve nobody.
+        let ready = task::timeout(READY_MAX, ready(&context)).await;
+        ready.map_err(|_| Failure::ApiServer {
+            what: "listing what is watched".to_owned(),
+            reason: format!("it was not there within {} s", READY_MAX.as_secs()),
+        })?;
         start_loops(parts, &context, writes, keys, own_keys, &mut tasks);
         Ok(Self { context, tasks })
     }
+}
+
+/// Waits until everything that is watched is there.
+async fn ready(context: &Context) {
+    context.streams.ready().await;
+    context.sets.ready().await;
+    context.pods.ready().await;
+    context.secrets.ready().await;
+    context.namespaces.ready().await;
 }
 
 fn context(

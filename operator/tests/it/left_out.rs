@@ -2,6 +2,7 @@
 
 use millstream_control::DesiredState;
 use millstream_operator::mended;
+use millstream_operator::run::Leader;
 use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
@@ -115,4 +116,16 @@ async fn a_placement_that_cannot_be_used_stops_no_other_pool_and_leaves_its_own_
     rig.wait_reason("b", "Active").await;
     assert_eq!(id_of(&rig.wait_reason("b", "Active").await), uid);
     drop(servers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_namespace_is_forbidden_as_it_begins_ends() {
+    let mut rig = Rig::new().await;
+    rig.leader.tasks.shutdown().await;
+    // the five kinds that it asks for, the placements, and then the watches
+    rig.mock.forbid_after(TEAM, 6);
+    let own = rig.keys.own_keys().expect("a certificate");
+    let started = Leader::start(&rig.parts, 2, &rig.keys, own).await;
+    let failure = started.err().expect("it does not go on").to_string();
+    assert!(failure.contains("listing what is watched"), "{failure}");
 }

@@ -142,6 +142,8 @@ struct State {
     watchers: Vec<Watcher>,
     faults: Vec<Fault>,
     forbidden: Vec<String>,
+    /// Calls that a namespace still answers before it is forbidden.
+    ends_after: BTreeMap<String, usize>,
     holds_events: bool,
     calls: Vec<(String, String)>,
     oldest: u64,
@@ -167,10 +169,26 @@ impl Mock {
         }
     }
 
+    /// Answers 403 to every call in the namespace once so many more were answered.
+    pub(crate) fn forbid_after(&self, namespace: &str, calls: usize) {
+        let mut state = self.0.lock();
+        state.ends_after.insert(namespace.to_owned(), calls);
+    }
+
     pub(crate) fn forbids(&self, target: &Target) -> bool {
-        let state = self.0.lock();
-        let namespace = target.namespace.as_ref();
-        namespace.is_some_and(|namespace| state.forbidden.contains(namespace))
+        let mut state = self.0.lock();
+        let Some(namespace) = &target.namespace else {
+            return false;
+        };
+        let is_over = match state.ends_after.get_mut(namespace) {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            },
+            None => false,
+        };
+        is_over || state.forbidden.contains(namespace)
     }
 
     /// The answer to a TokenReview of this token.
