@@ -56,12 +56,32 @@ where
         + Clone
         + Debug,
 {
+    let only = uid.map(|uid| Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    });
+    delete_only::<K>(client, namespace, name, only).await
+}
+
+/// Deletes an object if it is still as `only` has it; one that is gone is deleted.
+///
+/// # Errors
+/// When the API server refuses; a 409 says that the object is another one now.
+pub async fn delete_only<K>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    only: Option<Preconditions>,
+) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let options = DeleteParams {
-        preconditions: uid.map(|uid| Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        }),
+        preconditions: only,
         ..DeleteParams::background()
     };
     match api.delete(name, &options).await {

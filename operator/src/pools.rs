@@ -3,12 +3,13 @@
 //! A pool belongs to a namespace, never to a stream: it is made when the first stream of the
 //! namespace names it, and outlives every one of them, since its volumes may hold retained
 //! records. So its objects have no owner reference; [`retire`] says when they go. All but [`keeper`],
-//! [`metrics_token`] and the loop in [`seats`] is pure and knows no client and no clock. Start with
-//! [`build::objects`].
+//! [`last_look`], [`metrics_token`] and the loop in [`seats`] is pure and knows no client and no
+//! clock. Start with [`build::objects`].
 
 pub mod applied;
 pub mod build;
 pub mod keeper;
+pub mod last_look;
 pub mod metrics_token;
 pub mod retire;
 pub mod roll;

@@ -22,11 +22,12 @@ use serde_json::json;
 
 use super::applied::{Applied, Wanted};
 use super::build::{PoolInput, ca_bundle, objects, stateful_set};
+use super::last_look::LastLook;
 use super::metrics_token::Tokens;
 use super::retire::{self, Verdict};
 use super::roll::{self, Step};
 use super::{size, view};
-use crate::apply::{self, apply, delete};
+use crate::apply::{self, apply, delete, delete_only};
 use crate::config::PoolClass;
 use crate::context::Context;
 use crate::metrics::{ErrorLabels, KindLabel};
@@ -191,7 +192,7 @@ impl Keeper {
         let Some(class) = context.config.pool_classes.get(&key.pool) else {
             return self.keep_bundle(key, set).await;
         };
-        if set.is_none() && demand.shards == 0 {
+        if set.is_none() && (demand.shards == 0 || self.waits_for_pods(key, demand)) {
             return Ok(());
         }
         self.apply(key, class, demand, set).await?;
@@ -204,6 +205,13 @@ impl Keeper {
             self.roll(key, set).await?;
         }
         Ok(())
+    }
+
+    /// Whether pods are left of a former pool of this name: one that begins anew must not be served
+    /// by them. One that has streams has a placement, and they are its own.
+    fn waits_for_pods(&self, key: &PoolKey, demand: &PoolDemand) -> bool {
+        let all = self.context.pods.all();
+        demand.groups == 0 && view::has_owned_pods(key, all.iter().map(|pod| &**pod))
     }
 
     /// Keeps the certificates that the pods of a pool trust, where nothing else of it is kept:
@@ -334,20 +342,34 @@ impl Keeper {
         Ok(())
     }
 
-    /// Deletes everything of a pool, the set last: while it is there, the wish is there too.
+    /// Deletes everything of a pool, the set last: while it is there, the wish is there too. An
+    /// object that was made meanwhile keeps it; and a stream that was placed in it has changed its
+    /// placement, which is deleted only as it was seen to be empty.
     async fn retire(&mut self, key: &PoolKey) -> Result<(), kube::Error> {
         let (client, namespace) = (&self.context.client, &key.namespace);
         let name = key.object_name();
+        if LastLook::at(client, key).await?.deletable().is_none() {
+            tracing::info!(pool = %key, "it is not deleted: it is no longer empty, or not yet");
+            return Ok(());
+        }
+        // If it stays after all, all of this is applied again.
+        self.applied.forget(key);
         delete::<PodDisruptionBudget>(client, namespace, &name, None).await?;
         delete::<NetworkPolicy>(client, namespace, &name, None).await?;
         delete::<Service>(client, namespace, &name, None).await?;
         delete::<ServiceAccount>(client, namespace, &name, None).await?;
-        delete::<ConfigMap>(client, namespace, &key.placement_name(), None).await?;
-        delete::<StatefulSet>(client, namespace, &name, None).await?;
+        let Some(last) = LastLook::at(client, key).await?.deletable() else {
+            tracing::info!(pool = %key, "it stays: something has come into it");
+            return Ok(());
+        };
+        if let Some(placement) = last.placement {
+            let map = key.placement_name();
+            delete_only::<ConfigMap>(client, namespace, &map, Some(placement)).await?;
+        }
+        delete_only::<StatefulSet>(client, namespace, &name, Some(last.set)).await?;
         if let Some(pool) = pool_id(key) {
             self.context.station.forget_pool(&pool).await;
         }
-        self.applied.forget(key);
         tracing::info!(pool = %key, "a pool was deleted");
         Ok(())
     }

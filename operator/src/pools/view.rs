@@ -63,6 +63,19 @@ pub fn pods<'a>(
     views
 }
 
+/// Whether there are pods of the pool that belong to a set. Those of a set that was deleted do until
+/// they are gone; those that were left to themselves belong to nobody.
+pub fn has_owned_pods<'a>(key: &PoolKey, all: impl IntoIterator<Item = &'a Pod>) -> bool {
+    all.into_iter().any(|pod| {
+        let metadata = &pod.metadata;
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let mut owners = metadata.owner_references.iter().flatten();
+        metadata.namespace.as_deref() == Some(&key.namespace)
+            && key.ordinal_of(name).is_some()
+            && owners.any(|owner| owner.kind == "StatefulSet")
+    })
+}
+
 /// The label with the template that a StatefulSet made a pod from.
 const REVISION: &str = "controller-revision-hash";
 
@@ -140,6 +153,21 @@ mod tests {
         assert_eq!(views[0].revision, "r1");
         let elsewhere = PoolKey::new("other", "default");
         assert_eq!(pods(&elsewhere, &all, |_| true), []);
+    }
+
+    #[test]
+    fn pods_of_a_set_that_is_gone_are_known_from_those_that_belong_to_nobody() {
+        let key = PoolKey::new("team", "default");
+        let nobodys = pod("millstream-shard-default-0", "True");
+        assert!(!has_owned_pods(&key, [&nobodys]));
+        let mut left = nobodys.clone();
+        left.metadata.owner_references = serde_json::from_value(json!([{
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "uid": "u",
+        }]))
+        .expect("owners");
+        assert!(has_owned_pods(&key, [&nobodys, &left]));
+        assert!(!has_owned_pods(&PoolKey::new("team", "other"), [&left]));
+        assert!(!has_owned_pods(&PoolKey::new("other", "default"), [&left]));
     }
 
     fn set(namespace: &str, name: &str, pool: &str, replicas: i32) -> Arc<StatefulSet> {

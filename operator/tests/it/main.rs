@@ -7,6 +7,7 @@ mod gateways;
 mod left_out;
 mod metrics_token;
 mod mock;
+mod pools;
 mod rig;
 mod silence;
 mod streams;

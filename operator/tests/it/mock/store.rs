@@ -145,6 +145,7 @@ struct State {
     /// Calls that a namespace still answers before it is forbidden.
     ends_after: BTreeMap<String, usize>,
     holds_events: bool,
+    held_kinds: BTreeSet<String>,
     calls: Vec<(String, String)>,
     oldest: u64,
     tokens: BTreeMap<String, Value>,
@@ -204,6 +205,17 @@ impl Mock {
     /// Watches see nothing any more, as when one hangs.
     pub(crate) fn hold_events(&self) {
         self.0.lock().holds_events = true;
+    }
+
+    /// Watches of one kind see nothing any more.
+    pub(crate) fn hold_events_of(&self, resource: &str) {
+        self.0.lock().held_kinds.insert(resource.to_owned());
+    }
+
+    /// Watches see everything again, and what has happened meanwhile.
+    pub(crate) fn let_events_through(&self) {
+        self.0.lock().held_kinds.clear();
+        self.drop_watches();
     }
 
     /// Ends every watch, as a restart of the API server does.
@@ -453,6 +465,10 @@ impl Mock {
                 "the UID in the precondition differs".to_owned(),
             ));
         }
+        let version = &options["preconditions"]["resourceVersion"];
+        if version.is_string() && *version != held.object["metadata"]["resourceVersion"] {
+            return Err((409, "Conflict", "the object has been modified".to_owned()));
+        }
         let has_finalizers = held.object["metadata"]["finalizers"]
             .as_array()
             .is_some_and(|all| !all.is_empty());
@@ -526,7 +542,7 @@ impl State {
         let event = json!({"type": kind, "object": object});
         self.history
             .push_back((self.version, key.clone(), event.clone()));
-        if self.holds_events {
+        if self.holds_events || self.held_kinds.contains(&key.0) {
             return;
         }
         self.watchers.retain(|watcher| {

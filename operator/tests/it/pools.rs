@@ -1,0 +1,128 @@
+//! Pools whose sets are deleted, by their administrator or by mistake.
+
+use millstream_control::Wanted;
+use millstream_types::StreamUid;
+use serde_json::{Value, json};
+
+use super::rig::{MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM};
+
+const DELETE_POOL: &str = "millstream.dev/delete-pool";
+const PAUSE: &str = "millstream.dev/pause";
+const MAP: &str = "millstream-placement-default";
+
+fn id_of(object: &Value) -> StreamUid {
+    let id = object["status"]["streamId"].as_str().expect("an id");
+    id.parse().expect("an id")
+}
+
+/// Waits until a plan was made of all that has happened so far: the way of another stream shows it.
+async fn plan_made(rig: &Rig, name: &str) {
+    rig.apply(name, json!({"pool": "absent"}));
+    rig.wait_reason(name, "PoolUnknown").await;
+}
+
+/// Deletes an object whose records stay.
+async fn retire_stream(rig: &Rig, name: &str) {
+    rig.delete(name).await;
+    rig.wait_for("the object's end", || {
+        rig.mock.find(STREAMS, TEAM, name).is_none().then_some(())
+    })
+    .await;
+}
+
+async fn wait_told(rig: &Rig, uid: StreamUid, wanted: Wanted) {
+    rig.wait_for("the home to be told", || {
+        (rig.shards.told(uid)?.wanted == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pool_that_is_named_or_paused_gives_up_no_records() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    rig.apply("b", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    let first = id_of(&rig.wait_reason("a", "Active").await);
+    let second = id_of(&rig.wait_reason("b", "Active").await);
+    rig.annotate(SETS, SET_NAME, DELETE_POOL, "with-retained-records");
+    retire_stream(&rig, "a").await;
+    wait_told(&rig, first, Wanted::Retain).await;
+    plan_made(&rig, "once").await;
+    assert_eq!(rig.shards.told(first).expect("told").wanted, Wanted::Retain);
+
+    rig.annotate(SETS, SET_NAME, PAUSE, "true");
+    retire_stream(&rig, "b").await;
+    wait_told(&rig, second, Wanted::Retain).await;
+    plan_made(&rig, "twice").await;
+    for uid in [first, second] {
+        assert_eq!(rig.shards.told(uid).expect("told").wanted, Wanted::Retain);
+    }
+
+    rig.annotate(SETS, SET_NAME, PAUSE, "false");
+    rig.wait_for("the pool's end", || {
+        rig.mock.find(SETS, TEAM, SET_NAME).is_none().then_some(())
+    })
+    .await;
+    for uid in [first, second] {
+        assert_eq!(rig.shards.told(uid).expect("told").wanted, Wanted::Delete);
+    }
+    drop(servers);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_made_as_its_pool_goes_keeps_the_pool() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    retire_stream(&rig, "a").await;
+    plan_made(&rig, "barrier").await;
+    // the watches hang: the plan does not know of the next one
+    rig.mock.hold_events_of(STREAMS);
+    rig.apply("b", json!({"pool": "default"}));
+    let looks = rig.mock.calls("GET", STREAMS);
+    rig.annotate(SETS, SET_NAME, DELETE_POOL, "true");
+    rig.wait_for("the last look", || {
+        (rig.mock.calls("GET", STREAMS) > looks).then_some(())
+    })
+    .await;
+    // one that it does know of shows when it has gone on to the next pool
+    rig.mock.let_events_through();
+    rig.wait_reason("b", "Active").await;
+    assert!(rig.mock.find(SETS, TEAM, SET_NAME).is_some());
+    assert!(rig.mock.find(MAPS, TEAM, MAP).is_some());
+    drop(servers);
+}
+
+#[tokio::test]
+async fn a_pool_that_begins_anew_waits_until_the_pods_of_the_former_one_are_gone() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    let left = format!("{SET_NAME}-0");
+    let mut pod = rig.mock.find(PODS, TEAM, &left).expect("there");
+    pod["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": SET_NAME, "uid": "former",
+    }]);
+    rig.mock.put(PODS, pod);
+    retire_stream(&rig, "a").await;
+    rig.annotate(SETS, SET_NAME, DELETE_POOL, "true");
+    rig.wait_for("the pool's end", || {
+        rig.mock.find(SETS, TEAM, SET_NAME).is_none().then_some(())
+    })
+    .await;
+    drop(servers);
+    rig.apply("b", json!({"pool": "default"}));
+    rig.wait_reason("b", "PoolStarting").await;
+    // another pool that is made after it shows that the keeper has looked at this one
+    rig.apply("c", json!({"pool": "small"}));
+    let small = "millstream-shard-small";
+    rig.wait_for("the other pool", || rig.mock.find(SETS, TEAM, small))
+        .await;
+    assert!(rig.mock.find(SETS, TEAM, SET_NAME).is_none());
+    rig.mock.remove(PODS, TEAM, &left);
+    rig.wait_for("the set", || rig.mock.find(SETS, TEAM, SET_NAME))
+        .await;
+}
