@@ -48,6 +48,8 @@ const TOKEN_KIND: &str = "MetricsToken";
 pub struct Keeper {
     context: Arc<Context>,
     applied: Applied,
+    /// Pools whose set was seen.
+    seen: BTreeSet<PoolKey>,
     warned: BTreeMap<PoolKey, String>,
     tokens: Tokens,
 }
@@ -59,6 +61,7 @@ impl Keeper {
         Self {
             context,
             applied: Applied::default(),
+            seen: BTreeSet::new(),
             warned: BTreeMap::new(),
             tokens: Tokens::default(),
         }
@@ -109,6 +112,7 @@ impl Keeper {
         for key in &named {
             let demand = plan.pools.get(key).cloned().unwrap_or_default();
             let begun = self.context.clock.monotonic();
+            self.note_set(key, sets.contains_key(key));
             let kept = self.keep(key, &demand, sets.get(key)).await;
             let took = self.context.clock.monotonic().saturating_sub(begun);
             let metrics = &self.context.metrics;
@@ -129,7 +133,18 @@ impl Keeper {
             }
         }
         self.applied.retain(&named);
+        self.seen.retain(|key| named.contains(key));
         all_kept
+    }
+
+    /// Of a pool whose set was there and is not any more, what was applied is not there either. One
+    /// that was just made may not be seen yet.
+    fn note_set(&mut self, key: &PoolKey, is_there: bool) {
+        if is_there {
+            self.seen.insert(key.clone());
+        } else if self.seen.remove(key) {
+            self.applied.forget(key);
+        }
     }
 
     /// Sees that each namespace has a token for its metrics. Without one everything else goes on.

@@ -71,6 +71,21 @@ async fn a_pool_that_is_named_or_paused_gives_up_no_records() {
 }
 
 #[tokio::test]
+async fn a_set_that_is_made_again_has_every_pod_of_its_placement() {
+    let mut rig = Rig::new().await;
+    rig.apply("wide", json!({"shardCount": 30, "pool": "default"}));
+    let servers = rig.run_pool().await;
+    assert_eq!(servers.len(), 3);
+    rig.wait_reason("wide", "Active").await;
+    retire_stream(&rig, "wide").await;
+    rig.mock.remove(SETS, TEAM, SET_NAME);
+    rig.apply("narrow", json!({"pool": "default"}));
+    let set = rig.wait_for("the set", || rig.mock.find(SETS, TEAM, SET_NAME));
+    assert_eq!(set.await["spec"]["replicas"], 3);
+    drop(servers);
+}
+
+#[tokio::test]
 async fn a_stream_that_is_made_as_its_pool_goes_keeps_the_pool() {
     let mut rig = Rig::new().await;
     rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
