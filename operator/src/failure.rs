@@ -7,7 +7,7 @@ use crate::config::ConfigError;
 
 /// The configuration or an address cannot be used.
 pub const EXIT_CONFIGURATION: u8 = 2;
-/// The authority or a placement that is kept in the cluster cannot be read.
+/// The authority that is kept in the cluster cannot be read.
 pub const EXIT_CORRUPT: u8 = 4;
 /// The system or the API server refused.
 pub const EXIT_IO: u8 = 5;
