@@ -1,5 +1,6 @@
 //! What a leader had to leave out when it began, looked at again: once it can be used, the leader
-//! ends and the next one begins with it.
+//! ends and the next one begins with it. And the other way round: once a namespace cannot be read any
+//! more, the next leader begins without it, for the copies of this one are no longer what there is.
 //!
 //! A start is the one place where placements are read and watches begin, so nothing has to be added
 //! to a leader that runs.
@@ -9,12 +10,12 @@ use std::time::Duration;
 use millstream_clock::task;
 
 use crate::context::Context;
-use crate::reach::can_read;
+use crate::reach::{can_read, forbidden};
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Returns once something that was left out can be used.
+/// Returns once the next leader would begin with something else.
 pub async fn mended(context: &Context) {
     loop {
         task::sleep(LOOK_EVERY).await;
@@ -24,7 +25,7 @@ pub async fn mended(context: &Context) {
     }
 }
 
-/// Whether something that was left out can be used now.
+/// Whether something that was left out can be used now, or something has to be left out.
 pub async fn look(context: &Context) -> bool {
     for namespace in context.reach.left_out() {
         match can_read(&context.client, namespace).await {
@@ -45,5 +46,31 @@ pub async fn look(context: &Context) -> bool {
             return true;
         }
     }
-    false
+    // The one kind whose old copies do harm: a key that was deleted would be used on.
+    context.secrets.take_forbidden() && has_lost(context).await
+}
+
+/// Whether a namespace that there is cannot be read any more. Of one that is gone nothing is used.
+async fn has_lost(context: &Context) -> bool {
+    let readable = context.reach.namespaces().unwrap_or_default();
+    let there = readable.into_iter().filter(|namespace| {
+        let found = context.namespaces.get_cluster_wide(namespace);
+        found.is_some() && !context.is_ending(namespace)
+    });
+    let there: Vec<&str> = there.collect();
+    match forbidden(&context.client, &there).await {
+        Ok(lost) => {
+            for namespace in &lost {
+                tracing::warn!(
+                    namespace,
+                    "it cannot be read any more; the next leader begins without it"
+                );
+            }
+            !lost.is_empty()
+        },
+        Err(error) => {
+            tracing::warn!(%error, "the watched namespaces were not looked at");
+            false
+        },
+    }
 }

@@ -3,20 +3,30 @@
 //! A namespace that was deleted, or whose Role is gone, answers 403 to everything. A leader that
 //! waited for it would serve nobody: it is left out, told of and asked again, and the others are
 //! served. See [`crate::mended`].
+//!
+//! Its access keys are not used while it is left out. Deleting a Secret is how a key is revoked, and
+//! who may not read the Secrets cannot tell one that was deleted from one that is there.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
+use millstream_clock::task;
 use millstream_crds::data_stream::DataStreamResource;
 use serde::de::DeserializeOwned;
 
 use crate::apply::{code, patiently};
 use crate::failure::Failure;
+
+/// How often a namespace must be forbidden to be left out.
+const FORBIDDEN_TIMES: u32 = 3;
+/// Wait before it is asked for again.
+const FORBIDDEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The namespaces of a leader, for as long as it leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,25 +47,18 @@ impl Reach {
         let Some(watched) = watched else {
             return Ok(Self::default());
         };
-        let mut readable = Vec::new();
-        let mut left_out = BTreeSet::new();
-        for namespace in watched {
-            let asked = can_read(client, namespace).await;
-            let what = format!("reading namespace {namespace}");
-            if asked.map_err(|error| Failure::api(what, &error))? {
-                readable.push(namespace.to_owned());
-            } else {
-                tracing::error!(
-                    namespace,
-                    "a watched namespace is left out: the API server forbids to read it; if it is \
-                     gone take it out of watchNamespaces, or else upgrade the release, which makes \
-                     its Role"
-                );
-                left_out.insert(namespace.to_owned());
-            }
+        let left_out = forbidden(client, &watched).await?;
+        for namespace in &left_out {
+            tracing::error!(
+                namespace,
+                "a watched namespace is left out, and its access keys are not used: the API server \
+                 forbids to read it; if it is gone take it out of watchNamespaces, or else upgrade \
+                 the release, which makes its Role"
+            );
         }
+        let owned = watched.into_iter().map(str::to_owned);
         Ok(Self {
-            readable: Some(readable),
+            readable: Some(owned.filter(|name| !left_out.contains(name)).collect()),
             left_out,
         })
     }
@@ -72,6 +75,33 @@ impl Reach {
     pub const fn left_out(&self) -> &BTreeSet<String> {
         &self.left_out
     }
+}
+
+/// Those of `namespaces` that may not be read. It is believed when it is said each of several times:
+/// an API server that has just started forbids what it does not know yet.
+///
+/// # Errors
+/// When the API server does not answer, or with another error than that it is forbidden.
+pub async fn forbidden(client: &Client, namespaces: &[&str]) -> Result<BTreeSet<String>, Failure> {
+    let mut suspects: BTreeSet<String> = namespaces.iter().map(|&name| name.to_owned()).collect();
+    for time in 0..FORBIDDEN_TIMES {
+        if suspects.is_empty() {
+            break;
+        }
+        if time > 0 {
+            task::sleep(FORBIDDEN_PAUSE).await;
+        }
+        let mut still = BTreeSet::new();
+        for namespace in suspects {
+            let asked = can_read(client, &namespace).await;
+            let what = || format!("reading namespace {namespace}");
+            if !asked.map_err(|error| Failure::api(what(), &error))? {
+                still.insert(namespace);
+            }
+        }
+        suspects = still;
+    }
+    Ok(suspects)
 }
 
 /// Whether everything that is watched in the namespace may be read.

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt as _;
 use kube::runtime::reflector::{ObjectRef, Store, store};
@@ -10,18 +11,22 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use crate::apply::code;
 use crate::pulse::Pulse;
 
 /// The local copies of one kind. Clones share them.
 #[derive(Debug)]
 pub struct Watched<K: Resource<DynamicType = ()> + 'static> {
     stores: Vec<Store<K>>,
+    /// Whether a watch was forbidden since somebody asked.
+    forbidden: Arc<AtomicBool>,
 }
 
 impl<K: Resource<DynamicType = ()> + 'static> Clone for Watched<K> {
     fn clone(&self) -> Self {
         Self {
             stores: self.stores.clone(),
+            forbidden: Arc::clone(&self.forbidden),
         }
     }
 }
@@ -39,10 +44,11 @@ where
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let mut stores = Vec::new();
+        let forbidden = Arc::new(AtomicBool::new(false));
         for api in apis {
             let (reader, writer) = store::<K>();
             let events = reflector(writer, watcher(api, config.clone()));
-            let pulse = pulse.clone();
+            let (pulse, forbidden) = (pulse.clone(), Arc::clone(&forbidden));
             tasks.spawn(async move {
                 let events = events.default_backoff();
                 futures::pin_mut!(events);
@@ -52,6 +58,9 @@ where
                         Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {},
                         Ok(_) => pulse.beat(),
                         Err(error) => {
+                            if is_forbidden(&error) {
+                                forbidden.store(true, Ordering::Relaxed);
+                            }
                             tracing::warn!(kind = %K::kind(&()), %error, "a watch failed; it is repeated");
                         },
                     }
@@ -59,13 +68,22 @@ where
             });
             stores.push(reader);
         }
-        Self { stores }
+        Self { stores, forbidden }
     }
 
     /// Copies that others keep.
     #[must_use]
-    pub const fn of(stores: Vec<Store<K>>) -> Self {
-        Self { stores }
+    pub fn of(stores: Vec<Store<K>>) -> Self {
+        Self {
+            stores,
+            forbidden: Arc::default(),
+        }
+    }
+
+    /// Whether a watch was forbidden since this was asked last. Its copies may be out of date.
+    #[must_use]
+    pub fn take_forbidden(&self) -> bool {
+        self.forbidden.swap(false, Ordering::Relaxed)
     }
 
     /// Waits until every store holds what the API server has.
@@ -94,6 +112,16 @@ where
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let key = ObjectRef::new(name).within(namespace);
         self.stores.iter().find_map(|store| store.get(&key))
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            code(error) == Some(403)
+        },
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
     }
 }
 

@@ -21,15 +21,18 @@ impl RemoteGroups {
     }
 }
 
-fn failed(error: &CallError) -> PeerError {
-    PeerError(error.to_string())
+impl From<CallError> for PeerError {
+    fn from(error: CallError) -> Self {
+        Self(error.to_string())
+    }
 }
 
-fn done(failed: String) -> Result<(), PeerError> {
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(PeerError(failed))
+/// What a group says of what it was asked to do: why it failed, or nothing.
+fn done(said: Option<String>) -> Result<(), PeerError> {
+    match said {
+        Some(failed) if failed.is_empty() => Ok(()),
+        Some(failed) => Err(PeerError(failed)),
+        None => Err(PeerError("a reply without an outcome".to_owned())),
     }
 }
 
@@ -53,19 +56,17 @@ impl PeerGroups for RemoteGroups {
             }
         };
         let called = self.caller.call_idempotent("OpenShards", group, attempt);
-        let reply = called.await;
-        let reply = reply.map_err(|error| failed(&error))?;
-        match reply.outcome {
-            Some(Outcome::Failed(failed)) => done(failed)?,
-            _ => return Err(PeerError("a reply without an outcome".to_owned())),
-        }
+        let reply = called.await?;
+        done(match reply.outcome {
+            Some(Outcome::Failed(failed)) => Some(failed),
+            _ => None,
+        })?;
         let lost = convert::shards_in(&reply.lost);
         lost.map_err(|error| PeerError(error.to_string()))
     }
 
     async fn life(&self, group: &GroupId) -> Result<Epoch, PeerError> {
-        let life = self.caller.life(group).await;
-        life.map_err(|error| failed(&error))
+        Ok(self.caller.life(group).await?)
     }
 
     async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
@@ -85,10 +86,9 @@ impl PeerGroups for RemoteGroups {
             }
         };
         let called = self.caller.call_idempotent("DropShards", group, attempt);
-        let reply = called.await;
-        match reply.map_err(|error| failed(&error))?.outcome {
-            Some(Outcome::Failed(failed)) => done(failed),
-            _ => Err(PeerError("a reply without an outcome".to_owned())),
-        }
+        done(match called.await?.outcome {
+            Some(Outcome::Failed(failed)) => Some(failed),
+            _ => None,
+        })
     }
 }

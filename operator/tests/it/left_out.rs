@@ -1,12 +1,13 @@
 //! What a new leader cannot use: it leaves that out, and nothing else.
 
+use base64_simd::STANDARD;
 use millstream_control::DesiredState;
 use millstream_operator::mended;
 use millstream_operator::run::Leader;
 use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
-use super::rig::{HOME, MAPS, Rig, SET_NAME, SETS, TEAM, condition};
+use super::rig::{HOME, MAPS, Rig, SECRETS, SET_NAME, SETS, TEAM, condition};
 
 const SMALL_MAP: &str = "millstream-placement-small";
 const SMALL_POD: &str = "millstream-shard-small-0";
@@ -128,4 +129,63 @@ async fn a_leader_whose_namespace_is_forbidden_as_it_begins_ends() {
     let started = Leader::start(&rig.parts, 2, &rig.keys, own).await;
     let failure = started.err().expect("it does not go on").to_string();
     assert!(failure.contains("listing what is watched"), "{failure}");
+}
+
+/// Forbids the namespace, and waits until its watches know it.
+async fn refuse_watches(rig: &Rig) {
+    rig.mock.forbid(TEAM, true);
+    let before = rig.mock.calls("GET", SECRETS);
+    rig.mock.drop_watches();
+    // one for the operator's own namespace, and a second try for this one
+    let looked = || (rig.mock.calls("GET", SECRETS) >= before + 3).then_some(());
+    rig.wait_for("a refused watch", looked).await;
+}
+
+/// The ids of the keys that a gateway is told.
+async fn keys_of(rig: &mut Rig) -> Vec<String> {
+    let gateway = rig.attach_gateway("millstream-gateway-x").await;
+    let told = rig.wait_for("the gateway's state", || {
+        match gateway.told.borrow().clone().as_deref()? {
+            DesiredState::Gateway(state) => Some(state.access.access_keys.clone()),
+            DesiredState::Shard(_) => None,
+        }
+    });
+    told.await.into_iter().map(|key| key.id).collect()
+}
+
+#[tokio::test]
+async fn a_namespace_that_cannot_be_read_any_more_is_left_out_and_its_keys_are_not_used() {
+    let mut rig = Rig::new().await;
+    let id = "AKIA0000000000000001";
+    let data = json!({
+        "id": STANDARD.encode_to_string(id), "secret": STANDARD.encode_to_string("correct-horse"),
+    });
+    rig.mock.put(
+        SECRETS,
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "data": data,
+            "metadata": {
+                "name": "key", "namespace": TEAM, "labels": {"millstream.dev/access-key": "true"},
+            },
+        }),
+    );
+    let seen = || rig.leader.context.secrets.get(TEAM, "key");
+    rig.wait_for("the key", seen).await;
+    // an API server that only begins forbids, too
+    refuse_watches(&rig).await;
+    rig.mock.forbid(TEAM, false);
+    assert!(!mended::look(&rig.leader.context).await);
+    rig = rig.succeed().await;
+    assert_eq!(keys_of(&mut rig).await, [id]);
+
+    refuse_watches(&rig).await;
+    assert!(mended::look(&rig.leader.context).await);
+    rig = rig.succeed().await;
+    assert_eq!(rig.leader.context.reach.namespaces(), Some(vec![HOME]));
+    assert_eq!(keys_of(&mut rig).await, [""; 0]);
+
+    rig.mock.forbid(TEAM, false);
+    assert!(mended::look(&rig.leader.context).await);
+    rig = rig.succeed().await;
+    assert_eq!(keys_of(&mut rig).await, [id]);
 }
