@@ -176,7 +176,7 @@ struct Leader {
 }
 
 impl Leader {
-    /// Leads until the lease is lost or another leader is met: the process ends.
+    /// Leads until the lease is lost: the process ends.
     async fn lead(self, mut leadership: Leadership<SimLease>) {
         let term = leadership.term();
         tokio::select! {
@@ -202,7 +202,6 @@ impl Leader {
         *self.desk.station.lock() = Some(station.clone());
         tokio::select! {
             biased;
-            () = station.deposed() => tracing::info!(term, "another leader was met"),
             () = station.write(writes) => {},
             () = self.look(&station) => {},
         }

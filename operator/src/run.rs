@@ -211,11 +211,9 @@ async fn lead(
     };
     operator.lead(Arc::clone(&leader.context));
     parts.metrics.leader.set(1);
-    let station = leader.context.station.clone();
     let told = tokio::select! {
         () = signals.told() => true,
         () = leadership.lost() => false,
-        () = station.deposed() => false,
         () = mended::mended(&leader.context) => true,
         ended = leader.tasks.join_next() => {
             tracing::error!(?ended, "a part of the operator ended");

@@ -149,11 +149,11 @@ pub fn snapshot(context: &Context) -> Snapshot<'_> {
         given_up: given_up(context),
         unreadable: context
             .station
-            .refused()
-            .iter()
+            .unplaceable()
+            .into_iter()
             .map(|(pool, problem)| {
                 let key = PoolKey::new(pool.namespace(), pool.name());
-                (key, problem.clone())
+                (key, problem)
             })
             .collect(),
     }

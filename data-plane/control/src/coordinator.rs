@@ -10,6 +10,10 @@
 //! each placement once under its own term before it sends anything, so that a deposed one finds
 //! its write refused.
 //!
+//! **The lease alone deposes.** What a server says it goes by, or what stands in a ConfigMap, may be
+//! a lie of whoever owns the namespace: a report of a later version than this leader can have given
+//! ends that server's session and counts for nothing else.
+//!
 //! **A home never moves.** It is chosen once, when the leader has heard from every server it
 //! expects or has waited long enough, and it goes only when the stream is deleted and its server
 //! says that nothing is left.
@@ -40,6 +44,10 @@ use sessions::Servers;
 pub const SETTLE: Duration = Duration::from_secs(30);
 /// How long a group must be away before its shards count as unavailable.
 pub const UNAVAILABLE_AFTER: Duration = Duration::from_secs(10);
+/// How far a report may be ahead of what this leader has given out in its own term, and still be
+/// believed: the lease was deleted, and a former leader had the same term. However often a liar says
+/// so, the counter stays a number.
+pub const COUNTER_AHEAD_MAX: u64 = 1_000_000;
 /// Wait before a placement that could not be persisted is tried again.
 pub const PERSIST_RETRY: Duration = Duration::from_secs(1);
 
@@ -51,7 +59,6 @@ pub struct Coordinator {
     started: Duration,
     settle_within: Duration,
     settled: bool,
-    deposed: bool,
     pools: BTreeMap<PoolId, Pool>,
     pools_known: bool,
     streams: BTreeMap<StreamUid, WantedStream>,
@@ -70,21 +77,16 @@ impl Coordinator {
     /// `now` is monotonic time, here and in [`handle`](Self::handle).
     #[must_use]
     pub fn new(term: u64, found: Vec<Placement>, now: Duration) -> Self {
-        // a lease that was deleted starts again at 0: what was persisted tells the term then
-        let persisted = found.iter().map(|placement| placement.version).max();
-        let persisted = persisted.unwrap_or_default();
-        let counter = if persisted.term >= term {
-            persisted.counter
-        } else {
-            0
-        };
+        // A lease that was deleted starts again at 0: what was persisted tells the term then. It is
+        // always a later one, so that no counter that was written is in this leader's way.
+        let persisted = found.iter().map(|placement| placement.version.term + 1);
+        let persisted = persisted.max().unwrap_or_default();
         Self {
-            term: term.max(persisted.term),
-            counter,
+            term: term.max(persisted),
+            counter: 0,
             started: now,
             settle_within: SETTLE,
             settled: false,
-            deposed: false,
             pools: found
                 .into_iter()
                 .map(|placement| (placement.pool.clone(), Pool::found(placement)))
@@ -118,9 +120,6 @@ impl Coordinator {
     #[must_use]
     pub fn handle(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.deposed {
-            return effects;
-        }
         match input {
             Input::Pools(pools) => self.take_pools(pools),
             Input::Streams(streams) => {
@@ -136,11 +135,7 @@ impl Coordinator {
             Input::Attached { server, session } => self.servers.attached(server, session, now),
             Input::Detached { server, session } => self.servers.detached(&server, session, now),
             Input::Observed { session, state } => {
-                if let Some(seen) = self.take_observed(session, state, now) {
-                    self.deposed = true;
-                    effects.push(Effect::StepDown { seen });
-                    return effects;
-                }
+                effects.extend(self.take_observed(session, state, now));
             },
             Input::PlacementPersisted { pool, version } => {
                 if let Some(pool) = self.pools.get_mut(&pool)

@@ -1,7 +1,8 @@
 //! Placements in ConfigMaps: one for each pool, written before anybody hears of it.
 //!
 //! Each write names the version of the object that was last read or written, so that a leader that
-//! was replaced finds its write refused. Tenants may be able to write ConfigMaps of their namespace:
+//! was replaced finds its write refused, and what it finds there instead is never written over if it
+//! is later. That alone does not end a leader: the lease does. Tenants may be able to write ConfigMaps of their namespace:
 //! what cannot be used is named with its pool, and is in no other pool's way.
 
 use std::collections::BTreeMap;
@@ -49,9 +50,17 @@ pub struct Found {
 /// Why a placement was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Another leader wrote this one.
-    #[error("another leader has written placement {0}")]
-    Deposed(PlacementVersion),
+    /// There is a later one, by another leader or by nobody. It stays.
+    #[error(
+        "its version {there} is later than any that this leader gave (its term is {term}); unless \
+         another leader is at work, somebody else has written it"
+    )]
+    Overtaken {
+        /// What is there.
+        there: PlacementVersion,
+        /// This leader's term.
+        term: u64,
+    },
     /// It does not fit.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -174,9 +183,13 @@ impl Placements {
         };
         let there = parse(&placement.pool, &object, self.term).map(|there| there.version);
         if let Ok(there) = there
-            && (there.term > placement.version.term || there > placement.version)
+            && there > placement.version
         {
-            return Err(WriteError::Deposed(there));
+            // What was last read stays known, so that a further write is refused, too.
+            return Err(WriteError::Overtaken {
+                there,
+                term: placement.version.term,
+            });
         }
         let version = object.metadata.resource_version.unwrap_or_default();
         self.versions.insert(placement.pool.clone(), version);

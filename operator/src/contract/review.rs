@@ -13,6 +13,7 @@ use millstream_control::attach::{Authenticator, PodIdentity, ReviewError, SignEr
 use millstream_control::{Identity, Role, Secret};
 
 use crate::config::OperatorConfig;
+use crate::config::pool_class::PODS_MAX;
 use crate::names::PoolKey;
 use crate::pools::view;
 
@@ -122,7 +123,7 @@ pub async fn check_pod(
             pod.namespace == operator_namespace && account == config.gateway.service_account
         },
         Role::Shard => match PoolKey::of_object(&pod.namespace, &account) {
-            Some(key) if key.ordinal_of(&pod.pod).is_some() => {
+            Some(key) if is_seat(&key, &pod.pod) => {
                 config.pool_classes.contains_key(&key.pool)
                     || is_pool(client, &config.instance, &key).await?
             },
@@ -138,6 +139,13 @@ pub async fn check_pod(
             identity.role()
         ))
     }
+}
+
+/// Whether a pod of this name can be one of the pool's: a higher one than any pool has may have been
+/// made by whoever can make pods in the namespace.
+fn is_seat(key: &PoolKey, pod: &str) -> bool {
+    key.ordinal_of(pod)
+        .is_some_and(|ordinal| ordinal < PODS_MAX)
 }
 
 /// Whether there is such a pool of this release: one whose class was taken out of the configuration
@@ -170,6 +178,20 @@ mod tests {
         };
         change(&mut status);
         status
+    }
+
+    #[test]
+    fn only_a_pod_that_a_pool_can_have_is_certified() {
+        let key = PoolKey::new("team", "fast");
+        assert!(is_seat(&key, &key.pod_name(0)));
+        assert!(is_seat(&key, &key.pod_name(PODS_MAX - 1)));
+        for stranger in [
+            key.pod_name(PODS_MAX),
+            key.pod_name(u32::MAX),
+            "p-0".to_owned(),
+        ] {
+            assert!(!is_seat(&key, &stranger), "{stranger}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Where servers attach: the coordinator with its effects carried out.
 //!
 //! What the coordinator wants sent goes out at once; what it wants written goes to one writer, and
-//! is sent only after that. When another leader is met, [`Station::deposed`] returns and the
-//! process ends.
+//! is sent only after that. A server or a placement that tells of a later leader ends nothing here,
+//! for a tenant can have either say so: a session ends, or a pool waits. The lease ends a leader.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ struct Inner {
     latest: Mutex<BTreeMap<PoolId, Placement>>,
     /// The pools whose placement could not be used, and why.
     refused: BTreeMap<PoolId, String>,
-    deposed: watch::Sender<bool>,
+    /// The pools whose placement cannot be written now: a later one is there.
+    overtaken: Mutex<BTreeMap<PoolId, String>>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     changed: Pulse,
@@ -88,7 +89,7 @@ impl Station {
             placements: tokio::sync::Mutex::new(placements),
             latest: Mutex::new(latest),
             refused,
-            deposed: watch::Sender::new(false),
+            overtaken: Mutex::default(),
             clock,
             metrics,
             changed,
@@ -121,14 +122,26 @@ impl Station {
                     seat.desired.send_replace(Some(state));
                 }
             },
-            Effect::StepDown { seen } => {
-                tracing::error!(%seen, "a server goes by a later leader; this one ends");
-                self.0.deposed.send_replace(true);
+            Effect::EndSession {
+                server,
+                session,
+                seen,
+            } => {
+                tracing::warn!(%server, %seen, term = self.0.term, "a server goes by what this \
+                    leader did not give; its session ends. If every server does, the lease was \
+                    deleted: set its spec.leaseTransitions above that of the servers");
+                let mut sessions = self.0.sessions.lock();
+                if sessions
+                    .get(&server)
+                    .is_some_and(|seat| seat.session == session)
+                {
+                    sessions.remove(&server);
+                }
             },
         }
     }
 
-    /// Writes placements and lets time pass, until the station is deposed.
+    /// Writes placements and lets time pass, for as long as the station is there.
     pub async fn write(&self, writes: Writes) {
         let Writes(mut writes) = writes;
         let mut ticks = 0_u32;
@@ -147,26 +160,21 @@ impl Station {
             let (pool, version) = (placement.pool.clone(), placement.version);
             let written = self.0.placements.lock().await.write(&placement).await;
             match written {
-                Ok(()) => self.handle(Input::PlacementPersisted { pool, version }),
-                Err(WriteError::Deposed(by)) => {
-                    tracing::error!(%pool, %by, "another leader has written; this one ends");
-                    self.0.deposed.send_replace(true);
-                    return;
+                Ok(()) => {
+                    self.0.overtaken.lock().remove(&pool);
+                    self.handle(Input::PlacementPersisted { pool, version });
                 },
                 Err(error) => {
                     tracing::warn!(%pool, %version, %error, "a placement was not written");
+                    if matches!(error, WriteError::Overtaken { .. }) {
+                        let mut overtaken = self.0.overtaken.lock();
+                        overtaken.insert(pool.clone(), error.to_string());
+                    }
                     self.handle(Input::PersistFailed { pool, version });
                 },
             }
             self.0.changed.beat();
         }
-    }
-
-    /// Returns when another leader was met.
-    pub async fn deposed(&self) {
-        let mut deposed = self.0.deposed.subscribe();
-        // The sender lives as long as the station.
-        drop(deposed.wait_for(|is| *is).await);
     }
 
     /// A server has attached.
@@ -271,6 +279,16 @@ impl Station {
         &self.0.refused
     }
 
+    /// Why nothing can be placed in a pool, of those that are such: its placement could not be used
+    /// when this leader began, or a later one is there now. The latter passes once that is taken
+    /// away, and with the next leader.
+    #[must_use]
+    pub fn unplaceable(&self) -> BTreeMap<PoolId, String> {
+        let mut all = self.0.overtaken.lock().clone();
+        all.extend(self.0.refused.clone());
+        all
+    }
+
     /// Whether the placement of a pool that was refused can be used now.
     pub async fn is_mended(&self, pool: &PoolId) -> bool {
         let mended = self.0.placements.lock().await.is_mended(pool).await;
@@ -303,6 +321,7 @@ impl Station {
     pub async fn forget_pool(&self, pool: &PoolId) {
         self.0.placements.lock().await.forget(pool);
         self.0.latest.lock().remove(pool);
+        self.0.overtaken.lock().remove(pool);
     }
 }
 

@@ -503,7 +503,7 @@ async fn a_new_leader_calls_nothing_unready_before_it_can_know() {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_replaced_ends_when_it_writes() {
+async fn a_later_placement_is_never_written_over_and_stops_its_pool_alone() {
     let mut rig = Rig::new().await;
     rig.apply("a", json!({"pool": "default"}));
     let servers = rig.run_pool().await;
@@ -518,13 +518,31 @@ async fn a_leader_that_was_replaced_ends_when_it_writes() {
         .expect("text")
         .to_owned();
     let mut placement: Value = serde_json::from_str(&text).expect("JSON");
-    placement["version"]["term"] = json!(9);
-    map["data"]["placement.json"] = json!(placement.to_string());
+    placement["version"]["counter"] = json!(99);
+    let forged = placement.to_string();
+    map["data"]["placement.json"] = json!(forged);
     rig.mock.put(MAPS, map);
     rig.apply("b", json!({"pool": "default"}));
-    let station = rig.leader.context.station.clone();
-    let met =
-        millstream_clock::task::timeout(std::time::Duration::from_secs(60), station.deposed());
-    assert!(met.await.is_ok(), "it goes on");
+    let stalled = rig.wait_reason("b", "PlacementUnreadable").await;
+    let message = condition(&stalled, "Stalled").expect("there")["message"].to_string();
+    assert!(message.contains("1.99"), "{message}");
+    let there = |rig: &Rig| {
+        let map = rig.mock.find(MAPS, TEAM, "millstream-placement-default");
+        let text = map.expect("there")["data"]["placement.json"].clone();
+        text.as_str().expect("text").to_owned()
+    };
+    assert_eq!(there(&rig), forged);
+    // what is served is served on
+    let uid = id_of(&rig.mock.find(STREAMS, TEAM, "a").expect("there"));
+    assert_eq!(rig.shards.told(uid).expect("told").wanted, Wanted::Serve);
+    // put back as it was, the pool goes on under the same leader
+    let mut map = rig
+        .mock
+        .find(MAPS, TEAM, "millstream-placement-default")
+        .expect("there");
+    map["data"]["placement.json"] = json!(text);
+    rig.mock.put(MAPS, map);
+    rig.wait_reason("b", "Active").await;
+    rig.wait_reason("a", "Active").await;
     drop(servers);
 }

@@ -6,36 +6,50 @@ use std::time::Duration;
 
 use millstream_types::StreamUid;
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{COUNTER_AHEAD_MAX, Coordinator, Effect};
 use crate::desired::{DesiredState, HomedStream, Wanted};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
 use crate::placement::{HOMES_MAX, Home, Placement, PoolId};
 use crate::version::PlacementVersion;
 
 impl Coordinator {
-    /// Takes a report. A version of a later term than ours means that another one leads.
+    /// Takes a report. One that goes by what this leader cannot have given counts for nothing: it
+    /// ends the session.
     pub(super) fn take_observed(
         &mut self,
         session: u64,
         state: Arc<ObservedState>,
         now: Duration,
-    ) -> Option<PlacementVersion> {
-        if !self.servers.observed(session, &state, now) {
+    ) -> Option<Effect> {
+        if !self.servers.is_in(session, &state.server) {
             return None;
         }
-        if let Some(goes_by) = state.desired {
-            if goes_by.term > self.term {
-                return Some(goes_by);
-            }
-            if goes_by.term == self.term && self.servers.is_ahead(&state.server, goes_by) {
-                // an earlier life of this leader has told it more: number from there
-                self.counter = self.counter.max(goes_by.counter);
-                self.servers.say_again(&state.server);
-            }
+        if let Some(seen) = state.desired.filter(|seen| !self.can_have_given(*seen)) {
+            self.servers.detached(&state.server, session, now);
+            return Some(Effect::EndSession {
+                server: state.server.clone(),
+                session,
+                seen,
+            });
+        }
+        self.servers.observed(session, &state, now);
+        if let Some(goes_by) = state.desired
+            && goes_by.term == self.term
+            && self.servers.is_ahead(&state.server, goes_by)
+        {
+            // a former leader of this term has told it more: number from there
+            self.counter = self.counter.max(goes_by.counter);
+            self.servers.say_again(&state.server);
         }
         self.learn(&state);
         self.forget_never_made(&state);
         None
+    }
+
+    /// Whether a server can go by this version while this leader leads.
+    const fn can_have_given(&self, seen: PlacementVersion) -> bool {
+        let most = self.counter.saturating_add(COUNTER_AHEAD_MAX);
+        seen.term < self.term || (seen.term == self.term && seen.counter <= most)
     }
 
     /// Forgets the homes of streams that nobody wants any more, that were never made, and that their

@@ -102,8 +102,13 @@ pub enum Effect {
         /// What.
         state: Arc<DesiredState>,
     },
-    /// A server has heard from a later leader: this one must end.
-    StepDown {
+    /// End a session: the server goes by what this leader cannot have given. It may attach to another
+    /// replica, where a later leader may be.
+    EndSession {
+        /// Whose.
+        server: Identity,
+        /// The session's number.
+        session: u64,
         /// What the server goes by.
         seen: PlacementVersion,
     },

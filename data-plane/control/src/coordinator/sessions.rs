@@ -175,19 +175,20 @@ impl Servers {
         }
     }
 
-    /// Whether the report counts: it came in the server's own session.
-    pub(super) fn observed(
-        &mut self,
-        session: u64,
-        state: &Arc<ObservedState>,
-        now: Duration,
-    ) -> bool {
-        let Some(entry) = self.0.get_mut(&state.server) else {
-            return false;
-        };
-        if entry.session != Some(session) {
-            return false;
+    /// Whether this is the server's session: what came in another one counts for nothing.
+    pub(super) fn is_in(&self, session: u64, server: &Identity) -> bool {
+        let entry = self.0.get(server);
+        entry.is_some_and(|entry| entry.session == Some(session))
+    }
+
+    /// A report in the server's own session.
+    pub(super) fn observed(&mut self, session: u64, state: &Arc<ObservedState>, now: Duration) {
+        if !self.is_in(session, &state.server) {
+            return;
         }
+        let Some(entry) = self.0.get_mut(&state.server) else {
+            return;
+        };
         let first = !entry.reported;
         entry.take(state);
         entry.reported = true;
@@ -195,7 +196,6 @@ impl Servers {
         if first && state.server.role() == Role::Gateway {
             self.forget_told();
         }
-        true
     }
 
     /// The version that the server goes by is above what it was told: it must be told again.

@@ -99,7 +99,7 @@ struct Leader {
     now: Duration,
     persisted: Vec<Placement>,
     sent: Vec<(Identity, Arc<DesiredState>)>,
-    down: Option<PlacementVersion>,
+    ended: Vec<(Identity, PlacementVersion)>,
 }
 
 impl Leader {
@@ -109,7 +109,7 @@ impl Leader {
             now: Duration::ZERO,
             persisted: Vec::new(),
             sent: Vec::new(),
-            down: None,
+            ended: Vec::new(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Leader {
                         next.extend(self.coordinator.handle(self.now, input));
                     },
                     Effect::Send { to, state, .. } => self.sent.push((to, state)),
-                    Effect::StepDown { seen } => self.down = Some(seen),
+                    Effect::EndSession { server, seen, .. } => self.ended.push((server, seen)),
                 }
             }
             effects = next;

@@ -79,24 +79,41 @@ fn a_placement_reads_back_and_contradictions_are_refused() {
 }
 
 #[test]
-fn a_leader_steps_down_when_a_server_has_heard_a_later_one() {
-    let mut leader = settled();
-    let later = PlacementVersion::new(2, 1);
-    let mut state = report("a/p", 0, &[]);
-    state.desired = Some(later);
-    leader.observe(0, state);
-    assert_eq!(leader.down, Some(later));
-    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
-    assert_eq!(leader.homes("a/p"), [], "it does nothing any more");
+fn a_report_of_a_version_that_the_leader_cannot_have_given_ends_its_session_and_nothing_else() {
+    for seen in [
+        PlacementVersion::new(2, 1),
+        PlacementVersion::new(1 << 60, 0),
+        PlacementVersion::new(u64::MAX, u64::MAX),
+        PlacementVersion::new(1, COUNTER_AHEAD_MAX + 1_000),
+        PlacementVersion::new(1, u64::MAX),
+    ] {
+        let mut leader = settled();
+        let mut state = report("a/p", 0, &[(7, StreamPhase::Active)]);
+        state.desired = Some(seen);
+        leader.observe(0, state.clone());
+        assert_eq!(leader.ended, [(server("a/p", 0), seen)]);
+        let facts = leader.coordinator.server(&server("a/p", 0)).expect("known");
+        assert!(!facts.attached);
+        assert_eq!(leader.homes("a/p"), [], "nothing is learned from it");
+        // What it still says in that session is not heard, and it may come again.
+        leader.observe(0, state);
+        assert_eq!(leader.ended.len(), 1);
+        leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+        leader.attach(9, report("a/p", 0, &[]));
+        assert_eq!(leader.homes("a/p"), [(1, 0)], "the leader goes on");
+        let told = leader.told(&server("a/p", 0)).expect("told");
+        assert_eq!(told.version.term, 1, "{seen}");
+        assert!(told.version.counter < COUNTER_AHEAD_MAX, "{seen}");
+    }
 }
 
 #[test]
-fn a_leader_that_restarts_in_its_term_numbers_on() {
+fn a_leader_of_a_term_that_was_given_before_numbers_on() {
     let mut leader = Leader::new(1, Vec::new());
     leader.feed(Input::Pools(vec![pool("a/p", 1)]));
     leader.feed(Input::Streams(Vec::new()));
     let mut state = report("a/p", 0, &[]);
-    // told by the earlier life, and never persisted
+    // told by a former one, before the lease was deleted, and never persisted
     state.desired = Some(PlacementVersion::new(1, 40));
     leader.attach(1, state);
     let told = leader.told(&server("a/p", 0)).expect("told");
@@ -113,5 +130,18 @@ fn a_deleted_lease_does_not_turn_the_term_back() {
     placement.version = PlacementVersion::new(7, 3);
     let mut leader = Leader::new(0, vec![placement]);
     leader.feed(Input::Pools(vec![pool("a/p", 1)]));
-    assert_eq!(leader.persisted[0].version, PlacementVersion::new(7, 4));
+    assert_eq!(leader.persisted[0].version, PlacementVersion::new(8, 1));
+}
+
+#[test]
+fn no_counter_that_was_written_is_in_a_leaders_way() {
+    let mut forged = Placement::empty(pool_id("a/p"));
+    forged.version = PlacementVersion::new(7, u64::MAX);
+    let mut leader = Leader::new(7, vec![forged]);
+    leader.feed(Input::Pools(vec![pool("a/p", 1), pool("b/q", 1)]));
+    let versions: Vec<_> = leader.persisted.iter().map(|p| p.version).collect();
+    assert_eq!(
+        versions,
+        [PlacementVersion::new(8, 1), PlacementVersion::new(8, 2)]
+    );
 }

@@ -175,7 +175,9 @@ impl World {
             match effect {
                 Effect::PersistPlacement(placement) => self.to_persist.push_back(placement),
                 Effect::Send { to, session, state } => self.deliver(&to, session, &state),
-                Effect::StepDown { seen } => panic!("nobody is later: {seen}"),
+                Effect::EndSession { server, seen, .. } => {
+                    panic!("{server} goes by {seen}, and nobody is later")
+                },
             }
         }
     }
