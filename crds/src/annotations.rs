@@ -11,10 +11,11 @@ pub const PAUSE: &str = "millstream.dev/pause";
 pub const ROLLING_RESTART: &str = "millstream.dev/rolling-restart";
 /// `allow`: DeleteStream may delete the object although a manifest's manager owns its spec.
 pub const API_DELETE: &str = "millstream.dev/api-delete";
-/// `true`: start with an empty stream although records of one of that name are retained.
+/// Ids of streams, with commas: start with an empty stream although records of these are retained, or
+/// may be. It says nothing of any other stream, so it does no harm when it stays.
 pub const START_EMPTY: &str = "millstream.dev/start-empty";
 
-/// The value that turns [`PAUSE`], [`ROLLING_RESTART`] and [`START_EMPTY`] on.
+/// The value that turns [`PAUSE`] and [`ROLLING_RESTART`] on.
 pub const TRUE: &str = "true";
 /// The value that turns [`API_DELETE`] on.
 pub const ALLOW: &str = "allow";
@@ -38,8 +39,8 @@ pub const ALL: [(&str, &str, &str); 4] = [
     ),
     (
         START_EMPTY,
-        TRUE,
-        "start empty although records of a stream of that name are retained",
+        "<stream id>[,<stream id>...]",
+        "start empty although records of these streams are retained, or may be; they stay where they are",
     ),
 ];
 

@@ -264,7 +264,7 @@ async fn retained_records_are_never_passed_over_in_silence() {
     .await;
     rig.apply("a", json!({"pool": "default"}));
     rig.wait_reason("a", "OrphanExists").await;
-    rig.annotate(STREAMS, "a", "millstream.dev/start-empty", "true");
+    rig.annotate(STREAMS, "a", "millstream.dev/start-empty", &uid.to_string());
     let empty = rig.wait_reason("a", "Active").await;
     assert_ne!(id_of(&empty), uid);
     drop(servers);

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use millstream_crds::data_stream::DataStreamResource;
 use millstream_types::{StreamName, StreamUid};
 
-use super::validate::{HomeView, stream_name, stream_uid};
+use super::validate::{HomeView, given_up, stream_name, stream_uid};
 
 /// What one object claims: a name, an id, room in a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub struct Claims {
     by_stream: HashMap<StreamUid, Vec<Place>>,
     /// Of each pool, the shards of all that were settled.
     taken: HashMap<String, u64>,
-    /// Of each stream name, one of the streams that a pool holds and that no object claims.
-    orphans: BTreeMap<StreamName, StreamUid>,
+    /// Of each stream name, the streams that a pool holds and that no object claims.
+    orphans: BTreeMap<StreamName, Vec<StreamUid>>,
 }
 
 impl Claims {
@@ -93,8 +93,8 @@ impl Claims {
             work::note();
             // A place that was kept for a stream that was never made has no records.
             if home.made && !claims.claims(*stream) {
-                let orphan = claims.orphans.entry(home.name.clone());
-                orphan.or_insert(*stream);
+                let orphans = claims.orphans.entry(home.name.clone());
+                orphans.or_default().push(*stream);
             }
         }
         claims
@@ -106,10 +106,10 @@ impl Claims {
         self.by_stream.contains_key(&stream)
     }
 
-    /// A stream of this name that a pool holds and that no object stands for.
+    /// The streams of this name that a pool holds and that no object stands for.
     #[must_use]
-    pub fn orphan(&self, name: &StreamName) -> Option<StreamUid> {
-        self.orphans.get(name).copied()
+    pub fn orphans(&self, name: &StreamName) -> &[StreamUid] {
+        self.orphans.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The oldest object with the stream name of `own`, if that is older.
@@ -149,8 +149,12 @@ impl Claims {
 }
 
 /// Whether the object's stream was ever made, as its status says: its home may be away, or forgotten.
+/// What is said of one that the object gives up is not said of the one that it has instead.
 #[must_use]
 pub fn was_made(object: &DataStreamResource) -> bool {
+    if given_up(object).is_some() {
+        return false;
+    }
     let status = object.status.as_ref();
     let word = status.and_then(|status| status.stream_status.as_deref());
     word.is_some_and(|word| word != "CREATING")

@@ -148,13 +148,17 @@ pub fn next(old: &DataStreamStatus, seen: &Seen, generation: i64, now: &str) -> 
         Phase::Paused => old.observed_generation,
         _ => Some(generation),
     };
+    // What was said of a stream says nothing of the one that began in its place.
+    let is_same = seen.stream_id.is_none() || seen.stream_id == old.stream_id;
+    let none = DataStreamStatus::default();
+    let before = if is_same { old } else { &none };
     DataStreamStatus {
         observed_generation: observed,
         stream_name: Some(seen.stream_name.clone()),
         stream_id: keep(&seen.stream_id, &old.stream_id),
         stream_arn: keep(&seen.stream_arn, &old.stream_arn),
-        stream_status: keep(&seen.stream_status, &old.stream_status),
-        shard_count: seen.shard_count.or(old.shard_count),
+        stream_status: keep(&seen.stream_status, &before.stream_status),
+        shard_count: seen.shard_count.or(before.shard_count),
         selector: keep(&seen.selector, &old.selector),
         conditions: conditions(&old.conditions, seen, observed, now),
     }

@@ -8,6 +8,7 @@ use millstream_control::StreamSpec;
 use millstream_crds::data_stream::{DataStreamResource, DeletionPolicy, StreamMode};
 use millstream_crds::{DataStream, DataStreamSpec, annotations};
 use millstream_types::{Region, Scope, ShardMetrics, StreamName, StreamUid};
+use sha2::{Digest as _, Sha256};
 
 use super::claims::{Claim, Claims, shards_made, was_made};
 use super::status::Reason;
@@ -98,9 +99,13 @@ pub fn stream_name(object: &DataStreamResource) -> &str {
 
 /// The id of the object's stream: what it has already, what it adopts, or else the object's own
 /// UID, so that no write is needed to remember it and a restored object never meets old records by
-/// accident.
+/// accident. One that gives up the stream that it has gets a new id, always the same: no id is used
+/// twice, and the annotation says nothing of the new stream.
 #[must_use]
 pub fn stream_uid(object: &DataStreamResource) -> Option<StreamUid> {
+    if let Some(given_up) = given_up(object) {
+        return Some(successor(given_up));
+    }
     let seen = object
         .status
         .as_ref()
@@ -111,6 +116,31 @@ pub fn stream_uid(object: &DataStreamResource) -> Option<StreamUid> {
     }
     let digits = object.metadata.uid.as_deref()?.replace('-', "");
     digits.parse().ok()
+}
+
+/// The stream that the object has by its status, and that its annotation gives up.
+#[must_use]
+pub fn given_up(object: &DataStreamResource) -> Option<StreamUid> {
+    let seen = object.status.as_ref()?.stream_id.as_deref()?;
+    let seen = seen.parse().ok()?;
+    gives_up(object, seen).then_some(seen)
+}
+
+/// Whether the object starts empty although there are records of this stream, or may be.
+fn gives_up(object: &DataStreamResource, stream: StreamUid) -> bool {
+    let all = object.metadata.annotations.as_ref();
+    let ids = all.and_then(|all| all.get(annotations::START_EMPTY));
+    let is_it = |id: &str| id.trim().parse().is_ok_and(|id: StreamUid| id == stream);
+    ids.is_some_and(|ids| ids.split(',').any(is_it))
+}
+
+/// The id of the stream that begins where this one was given up.
+fn successor(stream: StreamUid) -> StreamUid {
+    let mut digest = Sha256::new_with_prefix(b"millstream start-empty ");
+    digest.update(stream.0.to_be_bytes());
+    let digest = digest.finalize();
+    let bytes = digest.iter().take(size_of::<u128>());
+    StreamUid(bytes.fold(0, |id, byte| (id << 8) | u128::from(*byte)))
 }
 
 /// Whether the records go with the object.
@@ -269,16 +299,11 @@ fn check_orphans(
         );
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
-    let starts_empty = object
-        .metadata
-        .annotations
-        .as_ref()
-        .is_some_and(|all| annotations::is_on(all, annotations::START_EMPTY));
-    if was_made(object) && !starts_empty {
+    if was_made(object) {
         let message = format!(
             "the stream {uid} was made, and no placement or server says where its records are; \
-             bring its pod or the pool's placement back, or set the annotation {}: \"true\" to \
-             start empty",
+             bring its pod or the pool's placement back, or set the annotation {}: \"{uid}\" to \
+             give them up and start empty",
             annotations::START_EMPTY
         );
         return Err(Refusal::new(Reason::PlacementLost, message));
@@ -293,16 +318,18 @@ fn check_orphans(
         let message = format!("spec.adoptStreamId: no records of a stream {id} are retained here");
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }
-    match input.claims.orphan(name) {
-        Some(orphan) if !starts_empty => Err(Refusal::new(
+    let mut orphans = input.claims.orphans(name).iter();
+    match orphans.find(|orphan| !gives_up(object, **orphan)) {
+        Some(orphan) => Err(Refusal::new(
             Reason::OrphanExists,
             format!(
                 "records of an earlier stream {name} are retained; set spec.adoptStreamId: \
-                 \"{orphan}\" to take them over, or the annotation {}: \"true\" to start empty",
+                 \"{orphan}\" to take them over, or add \"{orphan}\" to the annotation {} to \
+                 start empty",
                 annotations::START_EMPTY
             ),
         )),
-        Some(_) | None => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -197,23 +197,58 @@ fn a_new_leader_knows_the_shards_from_the_status() {
 
 #[test]
 fn a_stream_that_was_made_is_not_placed_anew_when_its_place_is_lost() {
-    let made = |change: fn(&mut DataStreamResource)| {
-        object("a", |o| {
-            o.status = Some(DataStreamStatus {
-                stream_status: Some("ACTIVE".to_owned()),
-                ..DataStreamStatus::default()
-            });
-            change(o);
-        })
-    };
-    let lost = World::new().judge(&made(|_| {})).expect_err("refused");
+    let made = object("a", |o| {
+        o.status = Some(DataStreamStatus {
+            stream_status: Some("ACTIVE".to_owned()),
+            ..DataStreamStatus::default()
+        });
+    });
+    let lost = World::new().judge(&made).expect_err("refused");
     assert_eq!(lost.reason, Reason::PlacementLost);
     assert!(lost.message.contains(UID_DIGITS), "{}", lost.message);
-    let by_word = made(|o| {
-        let on = (annotations::START_EMPTY.to_owned(), "true".to_owned());
-        o.metadata.annotations = Some(BTreeMap::from([on]));
+}
+
+fn gives_up(object: &mut DataStreamResource, ids: &str) {
+    let on = (annotations::START_EMPTY.to_owned(), ids.to_owned());
+    object.metadata.annotations = Some(BTreeMap::from([on]));
+}
+
+fn has(object: &mut DataStreamResource, id: &str) {
+    object.status = Some(DataStreamStatus {
+        stream_id: Some(id.to_owned()),
+        stream_status: Some("ACTIVE".to_owned()),
+        shard_count: Some(2),
+        ..DataStreamStatus::default()
     });
-    assert_eq!(World::new().reason(&by_word), None);
+}
+
+#[test]
+fn a_stream_that_is_given_up_by_its_id_begins_anew_under_another_and_once() {
+    let lost = object("a", |o| has(o, UID_DIGITS));
+    assert_eq!(World::new().reason(&lost), Some(Reason::PlacementLost));
+    for word in ["true", "", ORPHAN] {
+        let other = object("a", |o| {
+            has(o, UID_DIGITS);
+            gives_up(o, word);
+        });
+        let reason = World::new().reason(&other);
+        assert_eq!(reason, Some(Reason::PlacementLost), "{word}");
+    }
+    let begun = |has_id: &str| {
+        let anew = object("a", |o| {
+            has(o, has_id);
+            o.spec.shard_count = Some(4);
+            gives_up(o, &format!("{ORPHAN}, {UID_DIGITS}"));
+        });
+        World::new().judge(&anew)
+    };
+    let anew = begun(UID_DIGITS).expect("it starts empty").uid.to_string();
+    assert_ne!(anew, UID_DIGITS);
+    assert_eq!(begun(UID_DIGITS).expect("again").uid.to_string(), anew);
+    // The annotation stays in Git, and the new stream is lost, too.
+    let again = begun(&anew).expect_err("it is not given up");
+    assert_eq!(again.reason, Reason::PlacementLost);
+    assert!(again.message.contains(&anew), "{}", again.message);
 }
 
 #[test]
@@ -248,10 +283,9 @@ fn an_orphan_is_adopted_or_given_up_by_word() {
     let adopting = object("a", |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()));
     let adopted = world.judge(&adopting).expect("adopted");
     assert_eq!(adopted.uid.to_string(), ORPHAN);
-    let empty = object("a", |o| {
-        let on = (annotations::START_EMPTY.to_owned(), "true".to_owned());
-        o.metadata.annotations = Some(BTreeMap::from([on]));
-    });
+    let by_word = object("a", |o| gives_up(o, "true"));
+    assert_eq!(world.reason(&by_word), Some(Reason::OrphanExists));
+    let empty = object("a", |o| gives_up(o, ORPHAN));
     assert_eq!(
         world.judge(&empty).expect("empty").uid.to_string(),
         UID_DIGITS
