@@ -85,6 +85,12 @@ impl Snapshot<'_> {
         self.homes.get(namespace).unwrap_or(&NONE)
     }
 
+    /// Whether the stream has a home in another namespace, and none in this one.
+    fn is_elsewhere(&self, stream: StreamUid, here: &str) -> bool {
+        let has_it = |homes: &BTreeMap<StreamUid, HomeView>| homes.contains_key(&stream);
+        !has_it(self.homes(here)) && self.homes.values().any(has_it)
+    }
+
     fn judge(
         &self,
         object: &DataStreamResource,
@@ -97,6 +103,7 @@ impl Snapshot<'_> {
             region: self.config.region(),
             claims,
             homes: self.homes(namespace(object)),
+            is_elsewhere: uid.is_some_and(|uid| self.is_elsewhere(uid, namespace(object))),
             classes: &self.config.pool_classes,
             open_shards: uid.and_then(|uid| self.open_shards.get(&uid).copied()),
             placement_problem: {
@@ -168,6 +175,9 @@ impl Plan {
             if let Some(wanted) = wanted(object, &verdict, snapshot, before) {
                 // Of several that claim one id only the oldest is good, in whatever order they are.
                 match plan.streams.entry(wanted.uid) {
+                    // An id means nothing in another namespace: the older object has it.
+                    Entry::Occupied(has)
+                        if has.get().pool.namespace() != wanted.pool.namespace() => {},
                     Entry::Occupied(mut has) if verdict.is_ok() => drop(has.insert(wanted)),
                     Entry::Occupied(_) => {},
                     Entry::Vacant(none) => drop(none.insert(wanted)),
@@ -288,7 +298,9 @@ fn wanted(
         // Paused or refused: the stream goes on as it was.
         Ok(_) | Err(_) => {
             let owned = owned_uid(object)?;
-            let last = before.streams.get(&owned).cloned();
+            let last = before.streams.get(&owned);
+            let last = last.filter(|last| last.pool.namespace() == namespace(object));
+            let last = last.cloned();
             let kept = last.or_else(|| {
                 let home = snapshot.homes(namespace(object)).get(&owned)?;
                 as_it_is(owned, home, namespace(object))

@@ -158,6 +158,16 @@ impl Coordinator {
         effects
     }
 
+    /// The pools that can have a stream: those of the namespace of whoever wants it. An id that
+    /// somebody else writes down or reports says nothing of it.
+    fn pools_of(&self, stream: StreamUid) -> impl Iterator<Item = &Pool> {
+        let wanted = self.streams.get(&stream);
+        let pools = self.pools.iter().filter(move |(id, _)| {
+            wanted.is_none_or(|wanted| wanted.pool.namespace() == id.namespace())
+        });
+        pools.map(|(_, pool)| pool)
+    }
+
     fn take_pools(&mut self, specs: Vec<PoolSpec>) {
         let mut gone: Vec<PoolId> = self.pools.keys().cloned().collect();
         for spec in specs {
@@ -200,6 +210,16 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// What is wanted of a stream in a pool of this namespace.
+fn wanted_in<'a>(
+    streams: &'a BTreeMap<StreamUid, WantedStream>,
+    namespace: &str,
+    stream: StreamUid,
+) -> Option<&'a WantedStream> {
+    let wanted = streams.get(&stream)?;
+    (wanted.pool.namespace() == namespace).then_some(wanted)
 }
 
 #[cfg(test)]

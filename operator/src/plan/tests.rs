@@ -213,6 +213,25 @@ fn an_object_that_is_refused_never_deletes_what_it_does_not_have() {
 }
 
 #[test]
+fn an_object_of_another_namespace_has_no_say_in_a_stream() {
+    let ours = object(2, |_| {});
+    let before = made(vec![Arc::clone(&ours)], &[2], &Plan::default());
+    // Whoever may write a status may name any stream in it.
+    let theirs = |o: &mut DataStreamResource| {
+        o.metadata.namespace = Some("other".to_owned());
+        o.status = Some(DataStreamStatus {
+            stream_id: Some(uid(2).to_string()),
+            ..DataStreamStatus::default()
+        });
+        end(o, DeletionPolicy::Delete);
+    };
+    for number in [1, 3] {
+        let both = vec![Arc::clone(&ours), object(number, theirs)];
+        assert_eq!(made(both, &[2], &before).streams, before.streams);
+    }
+}
+
+#[test]
 fn versions_grow_with_the_generation_and_with_the_next_object() {
     let first = object(1, |_| {});
     let edited = object(1, |o| o.metadata.generation = Some(7));

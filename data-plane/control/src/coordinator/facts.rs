@@ -9,7 +9,7 @@ use millstream_link::Identity;
 use millstream_types::{GroupId, Scope, StreamName, StreamUid};
 
 use crate::coordinator::sessions::Server;
-use crate::coordinator::{Coordinator, UNAVAILABLE_AFTER};
+use crate::coordinator::{Coordinator, UNAVAILABLE_AFTER, wanted_in};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
 use crate::placement::{HOMES_MAX, PoolId};
 use crate::stream::Version;
@@ -106,7 +106,7 @@ impl Coordinator {
     /// What is known of a stream that is wanted, or wanted gone.
     #[must_use]
     pub fn stream(&self, uid: StreamUid, now: Duration) -> StreamFacts {
-        let held = self.pools.values().filter_map(|pool| pool.held());
+        let held = self.pools_of(uid).filter_map(|pool| pool.held());
         let home = held.map(|held| held.placement()).find_map(|p| p.home(uid));
         let at_home = home.as_ref().and_then(|home| self.holder_of(home));
         let reported = at_home.and_then(|server| server.stream(uid));
@@ -155,7 +155,7 @@ impl Coordinator {
     fn phase_without_home(&self, uid: StreamUid) -> Phase {
         let stream = self.streams.get(&uid);
         let drafted = |pool: &super::pool::Pool| pool.draft().homes.contains_key(&uid);
-        if self.pools.values().any(drafted) {
+        if self.pools_of(uid).any(drafted) {
             return Phase::Waiting(Wait::Persisting);
         }
         if !self.settled {
@@ -184,7 +184,7 @@ impl Coordinator {
         }
         for placement in self.pools.values().map(super::pool::Pool::draft) {
             for (uid, home) in &placement.homes {
-                if !self.streams.contains_key(uid) {
+                if wanted_in(&self.streams, placement.pool.namespace(), *uid).is_none() {
                     orphans.push(Orphan {
                         uid: *uid,
                         scope: home.scope.clone(),

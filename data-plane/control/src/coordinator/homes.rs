@@ -1,12 +1,13 @@
 //! Where a stream's home is: learned from whoever has it, else the group with the fewest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_types::StreamUid;
 
-use crate::coordinator::{COUNTER_AHEAD_MAX, Coordinator, Effect};
+use crate::coordinator::pool::Pool;
+use crate::coordinator::{COUNTER_AHEAD_MAX, Coordinator, Effect, wanted_in};
 use crate::desired::{DesiredState, HomedStream, Wanted};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
 use crate::placement::{HOMES_MAX, Home, Placement, PoolId};
@@ -64,8 +65,10 @@ impl Coordinator {
         if state.desired != Some(told.version) {
             return;
         }
+        let namespace = told.group.namespace();
         let unwanted = |stream: &&HomedStream| {
-            stream.wanted == Wanted::Retain && !self.streams.contains_key(&stream.uid)
+            stream.wanted == Wanted::Retain
+                && wanted_in(&self.streams, namespace, stream.uid).is_none()
         };
         let is_made = |stream: &HomedStream| {
             stream.made || state.streams.iter().any(|row| row.uid == stream.uid)
@@ -85,11 +88,14 @@ impl Coordinator {
         let Some((pool_id, ordinal)) = self.seat_of(state) else {
             return;
         };
+        let reported = state.streams.iter().map(|stream| stream.uid);
+        let strangers = reported.filter(|uid| self.is_of_another(&pool_id, *uid));
+        let strangers: BTreeSet<StreamUid> = strangers.collect();
         let Some(pool) = self.pools.get_mut(&pool_id) else {
             return;
         };
         for stream in &state.streams {
-            let wanted = self.streams.get(&stream.uid);
+            let wanted = wanted_in(&self.streams, pool_id.namespace(), stream.uid);
             let delete = wanted.is_some_and(|s| s.delete);
             let is_leaving =
                 stream.phase == StreamPhase::Deleting && wanted.is_none_or(|s| s.delete);
@@ -109,10 +115,26 @@ impl Coordinator {
                 | (_, Some(_)) => {},
                 // A server that goes by an earlier state removes it once more: the home that was
                 // forgotten with it must not come back, for nobody would forget it again.
-                (_, None) if is_leaving => {},
+                (_, None) if is_leaving || strangers.contains(&stream.uid) => {},
                 (_, None) => pool.add_home(stream.uid, home_of(stream, ordinal)),
             }
         }
+    }
+
+    /// Whether the stream is of another namespace than the pool, and has no home in the pool. What
+    /// its servers say of it is no reason to give it one.
+    fn is_of_another(&self, pool: &PoolId, stream: StreamUid) -> bool {
+        let namespace = pool.namespace();
+        let here = self.pools.get(pool);
+        if here.is_some_and(|pool| pool.draft().homes.contains_key(&stream)) {
+            return false;
+        }
+        let has_it = |(id, pool): (&PoolId, &Pool)| {
+            id.namespace() != namespace && pool.draft().homes.contains_key(&stream)
+        };
+        let wanted = self.streams.get(&stream);
+        wanted.is_some_and(|wanted| wanted.pool.namespace() != namespace)
+            || self.pools.iter().any(has_it)
     }
 
     /// The pool and ordinal of a shard server that holds the group that it should.
@@ -129,8 +151,8 @@ impl Coordinator {
             return;
         }
         for stream in self.streams.values().filter(|stream| !stream.delete) {
-            let elsewhere = |pool: &super::pool::Pool| pool.draft().homes.contains_key(&stream.uid);
-            if self.pools.values().any(elsewhere) {
+            let has_it = |pool: &Pool| pool.draft().homes.contains_key(&stream.uid);
+            if self.pools_of(stream.uid).any(has_it) {
                 continue;
             }
             // One that is only left as it is has a home already, or is nowhere.
@@ -152,11 +174,15 @@ impl Coordinator {
         }
     }
 
-    /// Whether any server reports something of the stream.
+    /// Whether any server of the namespace that wants the stream reports something of it.
     pub(super) fn is_reported(&self, stream: StreamUid) -> bool {
         let is_left = |s: &ObservedStream| s.phase != StreamPhase::Gone;
+        let wanted = self.streams.get(&stream);
         let mut servers = self.servers.iter();
-        servers.any(|(_, server)| server.stream(stream).is_some_and(is_left))
+        servers.any(|(id, server)| {
+            wanted.is_none_or(|wanted| wanted.pool.namespace() == id.namespace())
+                && server.stream(stream).is_some_and(is_left)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_link::{Identity, Role};
 
-use crate::coordinator::{Coordinator, Effect, Persisted};
+use crate::coordinator::{Coordinator, Effect, Persisted, wanted_in};
 use crate::desired::{DesiredState, GatewayDesired, HomedStream, Peer, ShardDesired, Wanted};
 use crate::placement::Routes;
 use crate::stream::Version;
@@ -78,8 +78,13 @@ impl Coordinator {
     fn gateway(&self) -> Option<GatewayDesired> {
         let access = self.access.clone()?;
         let held = self.pools.values().filter_map(|pool| pool.held());
-        let is_served = |uid| self.streams.get(&uid).is_some_and(|stream| !stream.delete);
-        let routes = held.map(|held| Routes::serving(held.placement(), is_served));
+        let routes = held.map(|held| {
+            let placement = held.placement();
+            Routes::serving(placement, |uid| {
+                let wanted = wanted_in(&self.streams, placement.pool.namespace(), uid);
+                wanted.is_some_and(|stream| !stream.delete)
+            })
+        });
         Some(GatewayDesired {
             version: UNVERSIONED,
             routes: routes.collect(),
@@ -106,7 +111,8 @@ impl Coordinator {
         });
         let homed = placement.homes.iter();
         let homed = homed.filter(|(_, home)| home.group == ordinal);
-        let streams = homed.map(|(uid, home)| match self.streams.get(uid) {
+        let wanted = |uid| wanted_in(&self.streams, pool.namespace(), uid);
+        let streams = homed.map(|(uid, home)| match wanted(*uid) {
             Some(stream) => HomedStream {
                 uid: *uid,
                 scope: stream.scope.clone(),

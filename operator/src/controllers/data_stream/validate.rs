@@ -35,6 +35,8 @@ pub struct Dereferenced<'a> {
     pub classes: &'a BTreeMap<String, PoolClass>,
     /// Open shards of the stream, as its home server says.
     pub open_shards: Option<u32>,
+    /// Whether its stream has a home in another namespace, and none in this one.
+    pub is_elsewhere: bool,
     /// Why the placement of its pool cannot be used, if it cannot.
     pub placement_problem: Option<&'a str>,
 }
@@ -296,6 +298,14 @@ fn check_orphans(
             "the records of stream {uid} are of the stream {} in the pool {}; set spec.streamName \
              and spec.pool to these",
             home.name, home.pool
+        );
+        return Err(Refusal::new(Reason::OrphanUnknown, message));
+    }
+    if input.is_elsewhere {
+        let message = format!(
+            "the stream {uid} is in another namespace; set the annotation {}: \"{uid}\" to start \
+             with an empty one here",
+            annotations::START_EMPTY
         );
         return Err(Refusal::new(Reason::OrphanUnknown, message));
     }

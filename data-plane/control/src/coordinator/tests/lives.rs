@@ -67,6 +67,41 @@ fn a_stream_that_was_made_is_known_to_be_made_by_every_later_leader() {
 }
 
 #[test]
+fn an_id_means_nothing_in_another_namespace() {
+    let mut leader = settled();
+    leader.feed(Input::Pools(vec![pool("a/p", 3), pool("b/q", 1)]));
+    leader.attach(9, report("b/q", 0, &[]));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Active)]));
+    // Somebody in b has an object with that id, and wants it gone.
+    let mut theirs = stream(1, "b/q");
+    theirs.delete = true;
+    leader.feed(Input::Streams(vec![theirs]));
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!(told.streams[0].wanted, Wanted::Retain);
+    assert_eq!(leader.phase(1), Phase::Gone, "it never was in b");
+    assert_eq!(
+        leader.coordinator.orphans().len(),
+        1,
+        "it is still there in a"
+    );
+    // Nor does a server of b get it by saying that it has it.
+    leader.observe(9, report("b/q", 0, &[(1, StreamPhase::Active)]));
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    leader.observe(9, report("b/q", 0, &[(1, StreamPhase::Active)]));
+    assert_eq!(leader.homes("b/q"), []);
+    assert_eq!(leader.homes("a/p"), [(1, 0)]);
+    let told = leader.told(&server("a/p", 0)).expect("told");
+    assert_eq!(told.streams[0].wanted, Wanted::Serve);
+    // Nor does it keep its owner's from being gone.
+    let mut ours = stream(1, "a/p");
+    ours.delete = true;
+    leader.feed(Input::Streams(vec![ours]));
+    leader.observe(0, report("a/p", 0, &[(1, StreamPhase::Gone)]));
+    assert_eq!(leader.phase(1), Phase::Gone);
+}
+
+#[test]
 fn nobody_knows_how_many_shards_a_lost_stream_had() {
     let mut leader = settled();
     leader.feed(Input::Streams(vec![stream(1, "a/p")]));

@@ -56,15 +56,9 @@ impl Homes {
                     let retained = streams.retain(stream.uid).await;
                     retained.map_err(|error| error.to_string())
                 },
-                Wanted::Delete if stream.made && streams.by_uid(stream.uid).is_none() => {
-                    // Removed, or lost: what it had elsewhere goes too, before it is called gone.
-                    let elsewhere = groups.iter().filter(|group| **group != state.group);
-                    streams.begin_sweep(stream.uid, elsewhere.cloned().collect());
-                    Ok(())
-                },
                 Wanted::Delete => {
-                    let deleted = streams.begin_delete(stream.uid).await;
-                    deleted.map_err(|error| error.to_string())
+                    let elsewhere = groups.iter().filter(|group| **group != state.group);
+                    delete(streams, stream, elsewhere.cloned().collect()).await
                 },
             };
             if let Err(problem) = begun {
@@ -183,6 +177,27 @@ impl Homes {
                 None => Some(lost_elsewhere(lost)),
             },
         }
+    }
+}
+
+async fn delete<S: ShardStore>(
+    streams: &Streams<S>,
+    wanted: &HomedStream,
+    elsewhere: BTreeSet<GroupId>,
+) -> Result<(), String> {
+    match streams.by_uid(wanted.uid) {
+        // Removed, or lost: what it had elsewhere goes too, before it is called gone.
+        None if wanted.made => {
+            streams.begin_sweep(wanted.uid, elsewhere);
+            Ok(())
+        },
+        Some(stream) if *stream.scope() != wanted.scope => {
+            Err(another_account(stream.scope(), &wanted.scope))
+        },
+        None | Some(_) => {
+            let deleted = streams.begin_delete(wanted.uid).await;
+            deleted.map_err(|error| error.to_string())
+        },
     }
 }
 

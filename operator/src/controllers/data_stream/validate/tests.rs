@@ -25,6 +25,7 @@ struct World {
     homes: BTreeMap<StreamUid, HomeView>,
     classes: BTreeMap<String, PoolClass>,
     open_shards: Option<u32>,
+    is_elsewhere: bool,
     region: Region,
 }
 
@@ -39,6 +40,7 @@ impl World {
             homes: BTreeMap::new(),
             classes: BTreeMap::from([("default".to_owned(), small)]),
             open_shards: None,
+            is_elsewhere: false,
             region: "eu-west-1".parse().expect("a region"),
         }
     }
@@ -73,6 +75,7 @@ impl World {
             homes: &self.homes,
             classes: &self.classes,
             open_shards: self.open_shards,
+            is_elsewhere: self.is_elsewhere,
             placement_problem: None,
         })
     }
@@ -249,6 +252,22 @@ fn a_stream_that_is_given_up_by_its_id_begins_anew_under_another_and_once() {
     let again = begun(&anew).expect_err("it is not given up");
     assert_eq!(again.reason, Reason::PlacementLost);
     assert!(again.message.contains(&anew), "{}", again.message);
+}
+
+#[test]
+fn a_stream_of_another_namespace_is_nobodys_here() {
+    let mut world = World::new();
+    world.is_elsewhere = true;
+    // Whoever may write a status may say anything there.
+    let theirs = object("a", |o| {
+        o.status = Some(DataStreamStatus {
+            stream_id: Some(ORPHAN.to_owned()),
+            ..DataStreamStatus::default()
+        });
+    });
+    assert_eq!(world.reason(&theirs), Some(Reason::OrphanUnknown));
+    let adopting = object("a", |o| o.spec.adopt_stream_id = Some(ORPHAN.to_owned()));
+    assert_eq!(world.reason(&adopting), Some(Reason::OrphanUnknown));
 }
 
 #[test]

@@ -155,6 +155,28 @@ async fn a_stream_of_another_account_follows_nothing_and_says_so() {
     assert_eq!((observed.message, observed.version), (None, Version(1)));
 }
 
+#[tokio::test]
+async fn a_stream_is_not_deleted_for_another_account() {
+    let streams = streams();
+    let mut desired = desired(Wanted::Serve, false);
+    let mut homes = Homes::default();
+    homes.bring_about(&streams, &desired).await;
+    let before = desired.streams[0].scope.clone();
+    desired.streams[0].wanted = Wanted::Delete;
+    desired.streams[0].made = true;
+    desired.streams[0].scope.account = "000000000002".parse().expect("an account");
+    homes.bring_about(&streams, &desired).await;
+    let stream = streams.by_uid(StreamUid(1)).expect("it is there");
+    assert_ne!(stream.status(), Status::Deleting);
+    let message = homes.observed(&streams).remove(0).message;
+    assert!(message.expect("a message").contains("000000000002"));
+
+    desired.streams[0].scope = before;
+    homes.bring_about(&streams, &desired).await;
+    let stream = streams.by_uid(StreamUid(1));
+    assert!(stream.is_none_or(|stream| stream.status() == Status::Deleting));
+}
+
 /// Groups that have lost what they held before.
 struct Emptied;
 
