@@ -134,7 +134,10 @@ fn phase(key: &PoolKey, facts: Option<&StreamFacts>, is_current: bool) -> Phase 
                 .unwrap_or("its home does not have it any more")
                 .to_owned(),
         ),
-        Fact::Retained => progress(Reason::Placing, "its records are being taken over"),
+        Fact::Retained => match message {
+            Some(message) => Phase::Stalled(Reason::Refused, message.to_owned()),
+            None => progress(Reason::Placing, "its records are being taken over"),
+        },
         Fact::Deleting | Fact::Gone => progress(
             Reason::Deleting,
             message.unwrap_or("the records are being removed"),
@@ -232,6 +235,16 @@ mod tests {
         }
         let waiting = at(&waits(Wait::Home));
         assert!(format!("{:?}", waiting.phase).contains("millstream-shard-default-1"));
+    }
+
+    #[test]
+    fn records_that_are_not_taken_over_say_why() {
+        let mut facts = facts(Fact::Retained, 1);
+        facts.message = Some("set spec.retentionPeriodHours to 168 or more".to_owned());
+        let seen = at(&facts);
+        let message = facts.message.clone().expect("set");
+        assert_eq!(seen.phase, Phase::Stalled(Reason::Refused, message));
+        assert_eq!(seen.stream_status, None);
     }
 
     #[test]

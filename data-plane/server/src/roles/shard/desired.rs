@@ -96,6 +96,7 @@ impl Homes {
             },
             Some(stream) => {
                 if stream.status() == Status::Retained {
+                    check_retention(&stream, wanted.spec.as_ref())?;
                     let served = streams.serve_again(wanted.uid).await;
                     served.map_err(|error| error.to_string())?;
                 }
@@ -198,6 +199,21 @@ async fn delete<S: ShardStore>(
             let deleted = streams.begin_delete(wanted.uid).await;
             deleted.map_err(|error| error.to_string())
         },
+    }
+}
+
+/// What a manifest that takes over retained records says first must not be what removes them: it may
+/// not even name a retention, and mean none by that.
+fn check_retention(stream: &Stream, spec: Option<&StreamSpec>) -> Result<(), String> {
+    let keeps = stream.settings().retention_hours;
+    match spec {
+        Some(spec) if spec.retention_hours < keeps => Err(format!(
+            "its records are kept for {keeps} hours and would be for {}: what is older would be \
+             removed at once; set spec.retentionPeriodHours to {keeps} or more, and lower it once \
+             the stream serves",
+            spec.retention_hours
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 

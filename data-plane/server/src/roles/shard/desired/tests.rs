@@ -156,6 +156,54 @@ async fn a_stream_of_another_account_follows_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn retained_records_are_not_taken_over_by_a_shorter_retention() {
+    let streams = streams();
+    let mut desired = desired(Wanted::Serve, false);
+    let keeps = |desired: &mut ShardDesired, hours: u32| {
+        let spec = desired.streams[0].spec.as_mut().expect("a spec");
+        spec.retention_hours = hours;
+    };
+    keeps(&mut desired, 168);
+    let mut homes = Homes::default();
+    homes.bring_about(&streams, &desired).await;
+    let group = desired.group.clone();
+    let mut home = Home::new(streams.clone(), group, Arc::new(Emptied));
+    home.pass().await;
+    desired.streams[0].wanted = Wanted::Retain;
+    homes.bring_about(&streams, &desired).await;
+    let status = || streams.by_uid(StreamUid(1)).expect("there").status();
+    assert_eq!(status(), Status::Retained);
+
+    desired.streams[0].wanted = Wanted::Serve;
+    keeps(&mut desired, 24);
+    homes.bring_about(&streams, &desired).await;
+    assert_eq!(status(), Status::Retained);
+    let message = homes.observed(&streams).remove(0).message;
+    let message = message.expect("a message");
+    assert!(
+        message.contains("168") && message.contains("24"),
+        "{message}"
+    );
+    let hours = || {
+        streams
+            .by_uid(StreamUid(1))
+            .expect("there")
+            .settings()
+            .retention_hours
+    };
+    assert_eq!(hours(), 168, "nothing was trimmed");
+
+    keeps(&mut desired, 200);
+    homes.bring_about(&streams, &desired).await;
+    assert_ne!(status(), Status::Retained);
+    assert_eq!(hours(), 200);
+    // Lower it afterwards.
+    keeps(&mut desired, 24);
+    homes.bring_about(&streams, &desired).await;
+    assert_eq!(hours(), 24);
+}
+
+#[tokio::test]
 async fn a_stream_is_not_deleted_for_another_account() {
     let streams = streams();
     let mut desired = desired(Wanted::Serve, false);
