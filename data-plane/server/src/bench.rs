@@ -5,6 +5,7 @@
 //! loads a store, `http` loads an endpoint, `report` shows what came out. Start at `run`.
 
 mod floors;
+mod hop;
 mod http;
 mod in_process;
 mod machine;
@@ -57,6 +58,8 @@ enum Against {
     Engine,
     /// The engine at a steady pace only.
     Paced,
+    /// The engine behind a hop between processes, and the same one without.
+    Hop,
     /// A server that is started for it.
     OwnServer,
     /// A server that runs already.
@@ -75,6 +78,9 @@ pub enum BenchError {
     /// The engine refused an append.
     #[error("the engine refused: {0}")]
     Store(#[from] millstream_storage::StoreError),
+    /// An append has failed.
+    #[error("an append has failed: {0}")]
+    Append(#[from] millstream_storage::AppendError),
     /// The engine refused a change.
     #[error("the engine refused a change: {0}")]
     Apply(#[from] millstream_storage::ApplyError),
@@ -116,7 +122,7 @@ pub fn command() -> Command {
                 .long("against")
                 .value_name("TARGET")
                 .value_parser(parse_against)
-                .help("raw, wal, engine, paced (the engine at 40 MB/s), http (a server of its own) or http://HOST:PORT; all of ours when absent"),
+                .help("raw, wal, engine, paced (the engine at 40 MB/s), hop (the engine over a call between processes, and without), http (a server of its own) or http://HOST:PORT; all of ours when absent"),
         )
         .arg(
             Arg::new("server-pid")
@@ -160,6 +166,7 @@ fn parse_against(text: &str) -> Result<Against, String> {
         "wal" => Ok(Against::Wal),
         "engine" => Ok(Against::Engine),
         "paced" => Ok(Against::Paced),
+        "hop" => Ok(Against::Hop),
         "http" => Ok(Against::OwnServer),
         url => url.parse().map(Against::Server),
     }

@@ -80,6 +80,14 @@ ratios! {
     tail_p99_ms: Lower 5.0 "ms" "tail delivery after ack, p99",
     /// From the start of a killed server to its first acknowledgement.
     restart_ms: Lower 1000.0 "ms" "restart with 64 MiB of log",
+    /// Acknowledgement of one client over a hop, against the same engine without.
+    hop_ack_p50: Lower 3.5 "x" "ack p50 over a hop, 1 client, against none",
+    /// The same against the engine and a call that nothing gathers, one after the other.
+    hop_ack_vs_bare_call: Lower 1.5 "x" "ack p50 over a hop against engine + bare call",
+    /// Records of 16 clients over a hop, against the same engine without.
+    hop_16_clients: Higher 0.3 "x" "records/s over a hop, 16 clients",
+    /// Records of 128 clients over a hop, against the same engine without.
+    hop_128_clients: Higher 0.3 "x" "records/s over a hop, 128 clients",
     /// Bytes to the disk for each byte put, at a steady pace.
     device_bytes: Lower 2.2 "x" "device bytes for each byte put",
 }

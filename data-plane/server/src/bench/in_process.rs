@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millstream_clock::{Clock, SystemClock, SystemEntropy, task};
-use millstream_storage::store::{Change, ReadLimit, ShardLog as _, ShardStore as _};
+use millstream_storage::store::{
+    AppendError, Appended, Change, ReadLimit, ShardLog, ShardStore as _, StoreError,
+};
 use millstream_storage::volume::{Engine, Options};
 use millstream_types::ShardUid;
 
 use super::BenchError;
-use super::payload::{Payload, shard};
+use super::payload::{Payload, shard, shards};
 use super::sample::{Counted, Sample};
 use super::scenario::{BATCHES, IN_PROCESS, Scenario};
 use super::usage::{DiskUse, Usage, WAL_FILE_BYTES, as_f64};
@@ -44,6 +46,11 @@ impl Target {
         Self::open("engine", Options::new(dir.join("engine"))).await
     }
 
+    /// The engine that is also served over a hop: one of its own, for its epoch is a server's.
+    pub(crate) async fn before_hop(dir: &Path) -> Result<Self, BenchError> {
+        Self::open("engine", Options::new(dir.join("hop"))).await
+    }
+
     /// The log alone: the same frames, no segments.
     pub(crate) async fn bare_log(dir: &Path) -> Result<Self, BenchError> {
         let options = Options {
@@ -54,7 +61,21 @@ impl Target {
         Self::open("wal", options).await
     }
 
+    /// An engine that was never put to.
+    #[cfg(test)]
+    pub(crate) async fn cold(dir: &Path) -> Result<Self, BenchError> {
+        Self::start("engine", Options::new(dir.join("engine"))).await
+    }
+
     async fn open(name: &'static str, options: Options) -> Result<Self, BenchError> {
+        let target = Self::start(name, options).await?;
+        let requests = WARM_BYTES / (super::scenario::RECORD_BYTES * BATCHES.batch);
+        target.put_requests(BATCHES, requests).await?;
+        target.settle(&[BATCHES]).await?;
+        Ok(target)
+    }
+
+    async fn start(name: &'static str, options: Options) -> Result<Self, BenchError> {
         assert_eq!(
             options.wal_file_bytes, WAL_FILE_BYTES,
             "the zeros of log files are counted by this size"
@@ -80,9 +101,6 @@ impl Target {
             let shards = (0..width).map(|at| Change::OpenShard(shard(at, width)));
             target.engine.apply(shards.collect()).await?;
         }
-        let requests = WARM_BYTES / (super::scenario::RECORD_BYTES * BATCHES.batch);
-        target.put_requests(BATCHES, requests).await?;
-        target.settle(&[BATCHES]).await?;
         Ok(target)
     }
 
@@ -92,34 +110,51 @@ impl Target {
         scenario: Scenario,
         how_long: Duration,
     ) -> Result<Sample, BenchError> {
+        let to = shards(scenario);
+        self.measure_over(&self.engine, &to, scenario, how_long)
+            .await
+    }
+
+    /// The same over any log that leads to the target, into `shards`.
+    pub(crate) async fn measure_over<L: ShardLog + Clone>(
+        &self,
+        log: &L,
+        shards: &[ShardUid],
+        scenario: Scenario,
+        how_long: Duration,
+    ) -> Result<Sample, BenchError> {
         let (usage, disk) = (Usage::own(), DiskUse::of(&self.engine.counters()));
         let begun = self.clock.monotonic();
         let end = begun + how_long;
         let next = Arc::new(AtomicUsize::new(0));
+        let to: Arc<[ShardUid]> = shards.into();
         let tasks: Vec<_> = (0..scenario.in_flight)
             .map(|_| {
-                let (engine, clock) = (self.engine.clone(), Arc::clone(&self.clock));
+                let (log, clock) = (log.clone(), Arc::clone(&self.clock));
                 let (payload, next) = (self.payload.clone(), Arc::clone(&next));
+                let to = Arc::clone(&to);
                 task::spawn("load", async move {
                     let mut nanos: Vec<u64> = Vec::with_capacity(4096);
                     let mut now = clock.monotonic();
                     while now < end {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        let request = payload.appends(scenario, number);
+                        let request = payload.appends(&to, scenario.batch, number);
                         let sent = clock.monotonic();
-                        let acked = engine.append(request).await.is_ok();
+                        let acked = is_acked(log.append(request).await)?;
                         now = clock.monotonic();
                         if acked {
                             nanos.push(nanos_between(sent, now));
                         }
                     }
-                    nanos
+                    Ok(nanos)
                 })
             })
             .collect();
         let mut ack_nanos = Vec::new();
         for task in tasks {
-            ack_nanos.extend(task.await.map_err(|e| BenchError::Ended(e.to_string()))?);
+            let put: Result<Vec<u64>, BenchError> =
+                task.await.map_err(|e| BenchError::Ended(e.to_string()))?;
+            ack_nanos.extend(put?);
         }
         let seconds = self.clock.monotonic().saturating_sub(begun).as_secs_f64();
         // what the load left to be written belongs to it
@@ -131,7 +166,7 @@ impl Target {
             usage: Some(Usage::own().since(usage)),
             disk: Some(DiskUse::of(&self.engine.counters()).since(disk)),
         };
-        self.settle(&[scenario]).await?;
+        self.settle_shards(shards).await?;
         Ok(Sample::of(counted))
     }
 
@@ -142,17 +177,19 @@ impl Target {
         requests: usize,
     ) -> Result<(), BenchError> {
         let next = Arc::new(AtomicUsize::new(0));
+        let to: Arc<[ShardUid]> = shards(scenario).into();
         let tasks: Vec<_> = (0..scenario.in_flight)
             .map(|_| {
                 let (engine, payload) = (self.engine.clone(), self.payload.clone());
-                let next = Arc::clone(&next);
+                let (next, to) = (Arc::clone(&next), Arc::clone(&to));
                 task::spawn("fill", async move {
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= requests {
                             return Ok(());
                         }
-                        engine.append(payload.appends(scenario, number)).await?;
+                        let request = payload.appends(&to, scenario.batch, number);
+                        engine.append(request).await?;
                     }
                 })
             })
@@ -182,10 +219,12 @@ impl Target {
     /// Trims what was put, and waits until the disk is quiet: the next measurement is not to pay
     /// for this one.
     pub(crate) async fn settle(&self, scenarios: &[Scenario]) -> Result<(), BenchError> {
-        let shards = scenarios
-            .iter()
-            .flat_map(|s| (0..s.shards).map(|at| shard(at, s.shards)));
-        self.trim(shards).await?;
+        let all: Vec<_> = scenarios.iter().copied().flat_map(shards).collect();
+        self.settle_shards(&all).await
+    }
+
+    async fn settle_shards(&self, shards: &[ShardUid]) -> Result<(), BenchError> {
+        self.trim(shards.iter().copied()).await?;
         self.drained().await?;
         sync_file_system(&self.dir).await
     }
@@ -246,6 +285,24 @@ impl Target {
         Ok((gb / cpu_s.max(1e-9), gb / seconds))
     }
 }
+
+/// Whether all of a request is durable. What was throttled is not, and counts as nothing.
+fn is_acked(answer: Answer) -> Result<bool, BenchError> {
+    let results = match answer {
+        Err(StoreError::Overloaded | StoreError::NoSpace) => return Ok(false),
+        answer => answer?,
+    };
+    for result in results {
+        match result {
+            Ok(_) => {},
+            Err(AppendError::Overloaded | AppendError::NoSpace) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+type Answer = Result<Vec<Result<Appended, AppendError>>, StoreError>;
 
 /// Shards that a scan reads; a width of its own, so that no other scenario writes to them.
 const SCAN_SHARDS: usize = 65;

@@ -32,17 +32,17 @@ impl Payload {
         self.block.slice(at..at + RECORD_BYTES)
     }
 
-    /// Request `number` of a scenario: its records go to the shards in turn.
-    pub(crate) fn appends(&self, scenario: Scenario, number: usize) -> Vec<Append> {
-        let spread = scenario.shards.min(scenario.batch);
-        let first = number * scenario.batch;
+    /// Request `number` of so many records each: they go to the shards in turn.
+    pub(crate) fn appends(&self, shards: &[ShardUid], batch: usize, number: usize) -> Vec<Append> {
+        let spread = shards.len().min(batch);
+        let first = number * batch;
         let mut appends: Vec<Append> = (0..spread)
             .map(|at| Append {
-                shard: shard(first + at, scenario.shards),
-                records: Vec::with_capacity(scenario.batch.div_ceil(spread)),
+                shard: shards[(first + at) % shards.len()],
+                records: Vec::with_capacity(batch.div_ceil(spread)),
             })
             .collect();
-        for at in 0..scenario.batch {
+        for at in 0..batch {
             appends[at % spread].records.push(NewRecord {
                 key: Bytes::from_static(b"producer"),
                 data: self.data(first + at),
@@ -57,6 +57,12 @@ pub(crate) fn shard(number: usize, shards: usize) -> ShardUid {
     ShardUid(((shards as u128) << 32) | (number % shards) as u128)
 }
 
+/// The shards of a scenario.
+pub(crate) fn shards(scenario: Scenario) -> Vec<ShardUid> {
+    let width = scenario.shards;
+    (0..width).map(|at| shard(at, width)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,13 +72,13 @@ mod tests {
     fn a_request_holds_its_records_and_spreads_them() {
         let payload = Payload::new();
         for scenario in [BATCHES, IN_FLIGHT_64, ONE_SHARD_512] {
-            let appends = payload.appends(scenario, 3);
+            let appends = payload.appends(&shards(scenario), scenario.batch, 3);
             let records: usize = appends.iter().map(|a| a.records.len()).sum();
-            let mut shards: Vec<_> = appends.iter().map(|a| a.shard).collect();
-            shards.sort_unstable();
-            shards.dedup();
+            let mut to: Vec<_> = appends.iter().map(|a| a.shard).collect();
+            to.sort_unstable();
+            to.dedup();
             assert_eq!(records, scenario.batch);
-            assert_eq!(shards.len(), scenario.shards.min(scenario.batch));
+            assert_eq!(to.len(), scenario.shards.min(scenario.batch));
             assert!(
                 appends
                     .iter()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millstream_clock::SystemClock;
 
+use super::hop::Hop;
 use super::http::child::ChildServer;
 use super::http::load::{self, Served};
 use super::http::read::Filled;
@@ -51,6 +52,7 @@ struct Targets {
     raw: Option<RawFile>,
     bare_log: Option<Target>,
     engine: Option<Engine>,
+    hop: Option<Hop>,
     server: Option<Server>,
 }
 
@@ -94,6 +96,11 @@ impl Targets {
         } else {
             None
         };
+        let hop = if wants(&[Against::Hop]) {
+            Some(Hop::open(Target::before_hop(dir).await?).await?)
+        } else {
+            None
+        };
         let server = match options.against {
             Against::All | Against::OwnServer => {
                 let child = ChildServer::start(&dir.join("server")).await?;
@@ -128,6 +135,7 @@ impl Targets {
             raw,
             bare_log,
             engine,
+            hop,
             server,
         })
     }
@@ -153,6 +161,9 @@ impl Targets {
         }
         self.in_process(options, findings).await?;
         self.readers(options, findings).await?;
+        if let Some(hop) = &self.hop {
+            hop.round(options.seconds, findings).await?;
+        }
         self.over_http(options, findings, round).await
     }
 

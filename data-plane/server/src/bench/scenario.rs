@@ -39,6 +39,13 @@ pub(crate) const IN_PROCESS: [Scenario; 5] = [
 /// What a server is loaded with.
 pub(crate) const OVER_HTTP: [Scenario; 4] = [IN_FLIGHT_1, IN_FLIGHT_64, IN_FLIGHT_512, BATCHES];
 
+/// What goes into an engine over a hop, and into the same engine without one.
+pub(crate) const OVER_HOP: [Scenario; 3] = [
+    scenario("1-client", 1, 1, 64),
+    scenario("16-clients", 16, 1, 64),
+    scenario("128-clients", 128, 1, 64),
+];
+
 const fn scenario(name: &'static str, in_flight: usize, batch: usize, shards: usize) -> Scenario {
     Scenario {
         name,
