@@ -1,9 +1,10 @@
 //! Shards that streams of other groups have here: made and removed as their home asks.
 //!
 //! A shard that its home had opened before is never made again: where it is not there any more, the
-//! volume was lost or replaced, and an empty shard would hide it. A home asks again after every doubt, so both calls do the same however often they come. A call
-//! that comes late, after the stream was removed, must not make shards that nobody would remove:
-//! a removed stream is remembered for a day.
+//! volume was lost or replaced, and an empty shard would hide it. A home asks again after every
+//! doubt, so both calls do the same however often they come. A call that comes late, after the
+//! stream was removed, must not make shards that nobody would remove: a removed stream is
+//! remembered for a day.
 
 use std::collections::BTreeMap;
 
