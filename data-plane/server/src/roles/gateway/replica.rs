@@ -175,9 +175,13 @@ impl Told {
     }
 
     fn take(&mut self, state: &GatewayDesired) -> BTreeSet<GroupId> {
+        self.routes = tenants::newest(std::mem::take(&mut self.routes), state);
         // First of all: nobody is shown what is another one's by now.
         self.streams.admit(tenants::tenants(state, &self.routes));
-        self.forget_pools(state);
+        self.caller.keep_pools(|namespace, pool| {
+            let pool = PoolId::new(namespace, pool);
+            pool.is_ok_and(|pool| tenants::is_there(state, &pool))
+        });
         let mut groups = BTreeSet::new();
         for routes in &state.routes {
             let placed = routes.endpoints();
@@ -198,19 +202,6 @@ impl Told {
         tracing::info!(version = %state.version, groups = groups.len(),
             keys = self.credentials.len(), "took routes and keys");
         groups
-    }
-
-    /// Forgets the pools that are no more, and keeps the newest routes of the others.
-    fn forget_pools(&mut self, state: &GatewayDesired) {
-        self.caller.keep_pools(|namespace, pool| {
-            let pool = PoolId::new(namespace, pool);
-            pool.is_ok_and(|pool| tenants::is_there(state, &pool))
-        });
-        self.routes.retain(|known| {
-            let told = state.routes.iter().any(|routes| routes.pool == known.pool);
-            !told && tenants::is_there(state, &known.pool)
-        });
-        self.routes.extend(state.routes.iter().cloned());
     }
 
     async fn follow(&mut self, desired: &mut Desired) -> Infallible {

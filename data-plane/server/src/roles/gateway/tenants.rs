@@ -10,17 +10,20 @@ use millstream_control::{GatewayDesired, PoolId, Routes};
 use millstream_stream::Tenants;
 use millstream_types::{Scope, StreamName};
 
-/// The tenants of `state`; `before` are those of the state before it.
-///
-/// A pool whose routes are not told now, and that is still there, is kept as it was known.
-pub(super) fn tenants(state: &GatewayDesired, before: &[Routes]) -> Tenants {
-    let accounts = &state.access.accounts;
+/// The newest routes of every pool: what is told now, and what was told before of a pool that is
+/// not told of now and still there.
+pub(super) fn newest(before: Vec<Routes>, state: &GatewayDesired) -> Vec<Routes> {
     let told: BTreeSet<&PoolId> = state.routes.iter().map(|routes| &routes.pool).collect();
-    let kept = before
-        .iter()
-        .filter(|routes| !told.contains(&routes.pool) && is_there(state, &routes.pool));
+    let before = before.into_iter();
+    let kept = before.filter(|known| !told.contains(&known.pool) && is_there(state, &known.pool));
+    kept.chain(state.routes.iter().cloned()).collect()
+}
+
+/// The tenants of pools with these routes.
+pub(super) fn tenants(state: &GatewayDesired, routes: &[Routes]) -> Tenants {
+    let accounts = &state.access.accounts;
     let mut served: BTreeMap<Scope, BTreeSet<StreamName>> = BTreeMap::new();
-    for routes in state.routes.iter().chain(kept) {
+    for routes in routes {
         let account = accounts.get(routes.pool.namespace());
         let streams = routes.streams.iter();
         for streams in streams.filter(|streams| Some(&streams.scope.account) == account) {
@@ -103,9 +106,9 @@ mod tests {
         let both = [routes("a", 1, "flights"), routes("b", 2, "trains")];
         let right = state(&both, &[("a", 1), ("b", 2)], &["a", "b"]);
         let expected = [(scope(1), "flights"), (scope(2), "trains")];
-        assert_eq!(served(&tenants(&right, &[])), expected);
+        assert_eq!(served(&tenants(&right, &both)), expected);
         let swapped = state(&both, &[("a", 2), ("b", 1)], &["a", "b"]);
-        assert_eq!(served(&tenants(&swapped, &[])), []);
+        assert_eq!(served(&tenants(&swapped, &both)), []);
     }
 
     #[test]
@@ -114,9 +117,10 @@ mod tests {
         let accounts = [("a", 1), ("b", 2)];
         let fewer = state(&both[..1], &accounts, &["a", "b"]);
         let expected = [(scope(1), "flights"), (scope(2), "trains")];
-        assert_eq!(served(&tenants(&fewer, &both)), expected);
+        let told = |state: &GatewayDesired| tenants(state, &newest(both.to_vec(), state));
+        assert_eq!(served(&told(&fewer)), expected);
         let gone = state(&both[..1], &accounts, &["a"]);
-        assert_eq!(served(&tenants(&gone, &both)), expected[..1]);
+        assert_eq!(served(&told(&gone)), expected[..1]);
         assert!(is_there(&gone, &pool("a")) && !is_there(&gone, &pool("b")));
         let unsaid = GatewayDesired {
             pools: None,
