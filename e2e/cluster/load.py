@@ -26,6 +26,8 @@ from machine import Failed, until
 REGION = "us-east-1"
 WRITERS = 4
 STEADY_CLIENTS = 6
+# Instead of a number of attempts: what an ordinary client does, three of them within 0.2 s.
+SDK_DEFAULT = 0
 BATCH_MAX = 5
 PAUSE_SECONDS = 0.02
 PAYLOAD_MAX_BYTES = 1024
@@ -40,9 +42,10 @@ WRONG = (BotoCoreError, ClientError)
 PHASES = ("before", "during", "after")
 
 
-def client(endpoint: str, key: tuple, retries: bool, ca=None, patience=15):
-    """A Kinesis client of boto3; `key` is (access key id, secret), `ca` whom it trusts over TLS."""
-    settings = {} if retries else {"retries": {"total_max_attempts": 1}}
+def client(endpoint: str, key: tuple, attempts: int, ca=None, patience=15):
+    """A Kinesis client of boto3; `key` is (access key id, secret), `ca` whom it trusts over TLS. Each
+    call is tried so many times, or as the SDK does by default."""
+    settings = {"retries": {"total_max_attempts": attempts}} if attempts else {}
     return boto3.client(
         "kinesis", endpoint_url=endpoint, region_name=REGION,
         aws_access_key_id=key[0], aws_secret_access_key=key[1],
@@ -299,8 +302,8 @@ def judge(history: pathlib.Path) -> dict:
 
 
 class Steady:
-    """Ordinary clients with the SDK's own retries, each with a connection of its own, so that every
-    gateway has some of them: no call may fail in the end."""
+    """Ordinary clients with retries of the SDK, each with a connection of its own, so that every gateway
+    has some of them: no call may fail in the end."""
 
     def __init__(self, clients: list, stream: str):
         self.clients, self.stream = clients, stream

@@ -292,7 +292,8 @@ class Installation:
 
     def client(self, retries: bool, key: tuple = (), patience: int = 15):
         """A Kinesis client on the client Service; without retries each call is one request."""
-        return load.client(self.endpoint, key or self.key, retries, self.ca, patience)
+        attempts = load.SDK_DEFAULT if retries else 1
+        return load.client(self.endpoint, key or self.key, attempts, self.ca, patience)
 
     @contextlib.contextmanager
     def under_load(self, stream: str, key: tuple = (), **spec):
@@ -324,16 +325,18 @@ class Installation:
         self.judged += 1
 
     @contextlib.contextmanager
-    def steady(self, stream: str):
+    def steady(self, stream: str, attempts: int = load.SDK_DEFAULT):
         """Clients with the SDK's retries for as long as the block lasts: no call of theirs may fail."""
-        kinesis = [self.client(retries=True) for _ in range(load.STEADY_CLIENTS)]
+        kinesis = [load.client(self.endpoint, self.key, attempts, self.ca)
+                   for _ in range(load.STEADY_CLIENTS)]
         load.shards(kinesis[0], stream)
         clients = load.Steady(kinesis, stream).start()
         try:
             yield clients
         finally:
             clients.stop()
-        say(f"{stream}: clients with the SDK's retries: {clients.verdict()} records, no failed call")
+        how = f"{attempts} attempts" if attempts else "the SDK's default"
+        say(f"{stream}: clients with {how}: {clients.verdict()} records, no failed call")
 
 
 def is_ready(pod: dict) -> bool:
