@@ -87,9 +87,9 @@ names! {
     CONNECTIONS_CLOSED: Counter, "millstream_connections_closed", None, ["reason"], "Connections that the server refused or cut: limit, no_request, tls, idle, slow_reader, error";
     MANIFEST_RELOADS_FAILED: Counter, "millstream_manifest_reloads_failed", None, [], "SIGHUPs whose manifests were refused; the old state goes on";
     FILE_RELOADS_FAILED: Counter, "millstream_file_reloads_failed", None, ["file"], "Files of keys or certificates that changed and were refused; the old state goes on";
-    RPC_CALLS: Counter, "millstream_rpc_calls", None, ["side", "call", "outcome"], "Calls between gateways and shard servers, counted by the client and by the server, each attempt: done, refused, overloaded, not_sent, unknown, failed";
-    RPC_CALL_SECONDS: Histogram, "millstream_rpc_call", SECONDS, ["side", "call"], "Time that a call between gateways and shard servers took; of a stream, until its first word";
-    RPC_REQUEST_BYTES: Counter, "millstream_rpc_request", BYTES, [], "Bytes of requests that gateways and shard servers sent here";
+    RPC_CALLS: Counter, "millstream_rpc_calls", None, ["side", "call", "outcome"], "Calls of gateways to shard servers, and of shard servers to one another, counted by the client and by the server, each attempt: done, refused, overloaded, not_sent, unknown, failed. A shard server's `client` side is what it asks other shard servers: OpenShards, DropShards, Status";
+    RPC_CALL_SECONDS: Histogram, "millstream_rpc_call", SECONDS, ["side", "call"], "Time that a call to a shard server took; of a stream, until its first word";
+    RPC_REQUEST_BYTES: Counter, "millstream_rpc_request", BYTES, [], "Bytes of requests that gateways and other shard servers sent here";
     BUDGET_USED: Gauge, "millstream_memory_budget_used", BYTES, ["budget"], "Bytes taken from a memory budget";
     BUDGET_CAP: Gauge, "millstream_memory_budget_cap", BYTES, ["budget"], "Cap of a memory budget";
     BUDGET_REFUSED: Counter, "millstream_memory_budget_refused", None, ["budget"], "Times that a memory budget had no room";

@@ -112,6 +112,7 @@ async fn bring_up(
     let server = Server::new(store, streams, role.group, membership, &shared.clock);
     let listener = TlsListener::new(socket, keys);
     let counted = Arc::new(RpcMetrics(shared.metrics.clone()));
+    server.count_calls(counted.clone());
     let service = server.service().metered(Arc::clone(&shared.clock), counted);
     let serving = grpc::serve(listener, service, serve_options(), server.stopped());
     let serving = server.begin(serving);

@@ -95,13 +95,17 @@ impl Member {
         self.child = Some(command.spawn().expect("started"));
     }
 
-    fn is_ready(&self) -> bool {
-        let Ok(stream) = TcpStream::connect(loopback(self.admin)) else {
-            return false;
-        };
+    /// What the admin port answers; none when it does not.
+    fn admin(&self, path: &str) -> Option<(u16, String)> {
+        let stream = TcpStream::connect(loopback(self.admin)).ok()?;
         stream.set_read_timeout(Some(ANSWER_TIME)).expect("set");
-        let request = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-        exchange(stream, request).is_some_and(|(status, _)| status == 200)
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        exchange(stream, &request)
+    }
+
+    fn is_ready(&self) -> bool {
+        let answer = self.admin("/readyz");
+        answer.is_some_and(|(status, _)| status == 200)
     }
 
     fn wait_ready(&self) {
@@ -405,6 +409,13 @@ fn a_home_reports_how_far_its_streams_are() {
     assert_eq!(stream.message, None);
     cluster.gateways[0].must("DeleteStream", &json!({"StreamName": "flights"}));
     reported(StreamPhase::Gone);
+    // It has asked the other server, and counts that as a client.
+    let (_, metrics) = cluster.shards[0].admin("/metrics").expect("metrics");
+    for call in ["OpenShards", "DropShards"] {
+        let counted =
+            format!(r#"millstream_rpc_calls_total{{side="client",call="{call}",outcome="done"}} "#);
+        assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
+    }
 }
 
 #[test]

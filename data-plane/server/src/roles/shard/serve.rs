@@ -13,6 +13,7 @@ use millstream_chassis::drain::{Drain, DrainSignal, drain};
 use millstream_clock::{Clock, Entropy, task};
 use millstream_control::{CataloguePoint, DesiredState, Health, ObservedState, Role, ShardDesired};
 use millstream_link::grpc::ServeOptions;
+use millstream_rpc::meter::Meter;
 use millstream_rpc::{Caller, Options, RemoteGroups, ShardServer, ShardService};
 use millstream_storage::volume::Engine;
 use millstream_stream::error::OpenError;
@@ -153,6 +154,11 @@ impl<S: GroupStore> Server<S> {
             stop: watch::Sender::new(false),
             well: watch::Sender::new(false),
         }
+    }
+
+    /// Counts its calls to other groups from now on.
+    pub fn count_calls(&self, meter: Arc<dyn Meter>) {
+        self.caller.count_by(meter);
     }
 
     /// What gateways and other groups call.
