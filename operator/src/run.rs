@@ -259,7 +259,8 @@ impl Leader {
         let namespaces = reach.namespaces();
         let namespaces = namespaces.as_deref();
         let instance = &parts.config.instance;
-        let mut found = Placements::read(parts.client.clone(), instance, namespaces, term).await?;
+        let found = Placements::read(parts.client.clone(), instance, namespaces, term).await?;
+        let mut found = found.in_domain(&parts.config.cluster_domain);
         found.is_whole = reach.left_out().is_empty();
         let changed = Pulse::default();
         let clock = Arc::clone(&parts.clock);

@@ -19,6 +19,8 @@ pub const PLACEMENT_FORMAT: u32 = 1;
 pub const PLACEMENT_BYTES_MAX: usize = 1_000_000;
 /// Most streams in one pool: with the longest names they fit into a ConfigMap.
 pub const HOMES_MAX: usize = 3_000;
+/// Most groups of one pool; their ordinals are below it.
+pub const GROUPS_MAX: u32 = 1_000;
 
 /// A text that names no pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +173,12 @@ pub enum PlacementError {
         /// The group's ordinal.
         group: u32,
     },
+    /// No leader has so many streams at home in one pool.
+    #[error("the placement names {0} streams, a pool takes at most {HOMES_MAX}")]
+    TooManyHomes(usize),
+    /// No pool has such a group.
+    #[error("the placement names group {0}, a pool's groups are below {GROUPS_MAX}")]
+    GroupOutOfRange(u32),
     /// It would not fit into a ConfigMap.
     #[error(
         "the placement has {0} bytes, at most {PLACEMENT_BYTES_MAX} fit into a ConfigMap; use a further pool"
@@ -247,6 +255,12 @@ impl Placement {
             return Err(PlacementError::Format(format));
         }
         let placement: Self = serde_json::from_str(text)?;
+        if placement.homes.len() > HOMES_MAX {
+            return Err(PlacementError::TooManyHomes(placement.homes.len()));
+        }
+        if let Some((group, _)) = placement.groups.range(GROUPS_MAX..).next() {
+            return Err(PlacementError::GroupOutOfRange(*group));
+        }
         let homeless = placement
             .homes
             .iter()

@@ -2,13 +2,15 @@
 //!
 //! Each write names the version of the object that was last read or written, so that a leader that
 //! was replaced finds its write refused, and what it finds there instead is never written over if it
-//! is later. That alone does not end a leader: the lease does. Tenants may be able to write ConfigMaps of their namespace:
-//! what cannot be used is named with its pool, and is in no other pool's way.
+//! is later. That alone does not end a leader: the lease does. Tenants may be able to write
+//! ConfigMaps of their namespace: what cannot be used is named with its pool, and is in no other
+//! pool's way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use millstream_control::placement::PlacementError;
@@ -17,6 +19,7 @@ use millstream_control::{Placement, PlacementVersion, PoolId};
 use crate::apply::{code, patiently};
 use crate::failure::Failure;
 use crate::names::{LABEL_PLACEMENT, PoolKey};
+use crate::pools::seats;
 
 /// The key of the placement in the ConfigMap.
 const DATA: &str = "placement.json";
@@ -27,12 +30,20 @@ const TERMS_AHEAD_MAX: u64 = 1_000_000;
 /// The highest counter of a version: no leader counts so far, and one more is still a number.
 const COUNTER_MAX: u64 = u64::MAX >> 1;
 
+/// Most placements that are used of one namespace: one for each pool class, whose number has the same
+/// bound. The older objects go first, so that what somebody adds takes the place of none.
+const PLACEMENTS_MAX: usize = 64;
+
 /// The ConfigMaps, and the version of each.
 pub struct Placements {
     client: Client,
     instance: String,
     term: u64,
     versions: BTreeMap<PoolId, String>,
+    /// The cluster's domain, once the addresses were looked at.
+    domain: Option<String>,
+    /// The placements that are more than one namespace has.
+    surplus: BTreeSet<PoolId>,
 }
 
 /// What a new leader finds.
@@ -69,6 +80,28 @@ pub enum WriteError {
     Api(#[from] kube::Error),
 }
 
+impl Found {
+    /// Gives every server the address that the operator makes for its pod in the cluster's `domain`:
+    /// what stands in a ConfigMap would have gateways dial whatever somebody wrote there. The pods'
+    /// own addresses come from the pods. A placement of pods that are not the pool's is refused.
+    #[must_use]
+    pub fn in_domain(mut self, domain: &str) -> Self {
+        self.placements.domain = Some(domain.to_owned());
+        let found = std::mem::take(&mut self.good);
+        for mut placement in found {
+            match readdress(&mut placement, domain) {
+                Ok(()) => self.good.push(placement),
+                Err(problem) => {
+                    tracing::error!(pool = %placement.pool, problem, "a placement cannot be used");
+                    self.placements.forget(&placement.pool);
+                    self.refused.insert(placement.pool, problem);
+                },
+            }
+        }
+        self
+    }
+}
+
 impl Placements {
     /// Reads every placement in the namespaces, for a leader of `term`.
     ///
@@ -83,10 +116,14 @@ impl Placements {
         let mut versions = BTreeMap::new();
         let mut good = Vec::new();
         let mut refused = BTreeMap::new();
+        let mut surplus = BTreeSet::new();
         let selected = ListParams::default().labels(&format!("{LABEL_PLACEMENT}=true"));
         for api in crate::watched::apis::<ConfigMap>(&client, namespaces) {
             let listed = patiently("listing placements", || api.list(&selected)).await;
             let listed = listed.map_err(|error| Failure::api("listing placements", &error))?;
+            let mut listed = listed.items;
+            listed.sort_by_cached_key(age);
+            let mut counts = Counts::default();
             for object in listed {
                 let Some(pool) = pool_of(&object) else {
                     let (namespace, name) = (&object.metadata.namespace, &object.metadata.name);
@@ -98,7 +135,11 @@ impl Placements {
                     );
                     continue;
                 };
-                match parse(&pool, &object, term) {
+                let room = counts.take(&pool);
+                if room.is_err() {
+                    surplus.insert(pool.clone());
+                }
+                match room.and_then(|()| parse(&pool, &object, term)) {
                     Ok(placement) => {
                         let version = object.metadata.resource_version.unwrap_or_default();
                         versions.insert(pool, version);
@@ -118,6 +159,8 @@ impl Placements {
                 instance: instance.to_owned(),
                 term,
                 versions,
+                domain: None,
+                surplus,
             },
             good,
             refused,
@@ -125,15 +168,26 @@ impl Placements {
         })
     }
 
-    /// Whether the placement of a pool can be used now, or is not there at all.
+    /// Whether the placement of a pool can be used now, or is not there at all. One of too many is
+    /// not looked at, for there may be any number: the next leader counts them again.
     ///
     /// # Errors
     /// When the API server does not say.
     pub async fn is_mended(&self, pool: &PoolId) -> Result<bool, kube::Error> {
+        if self.surplus.contains(pool) {
+            return Ok(false);
+        }
         let key = PoolKey::new(pool.namespace(), pool.name());
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), pool.namespace());
         let object = api.get_opt(&key.placement_name()).await?;
-        Ok(object.is_none_or(|object| parse(pool, &object, self.term).is_ok()))
+        let Some(object) = object else {
+            return Ok(true);
+        };
+        let is_addressed = |mut placement: Placement| {
+            let domain = self.domain.as_deref();
+            domain.is_none_or(|domain| readdress(&mut placement, domain).is_ok())
+        };
+        Ok(parse(pool, &object, self.term).is_ok_and(is_addressed))
     }
 
     /// Writes over the former placement of the pool.
@@ -218,6 +272,49 @@ impl Placements {
     }
 }
 
+/// The placements of each namespace, so far.
+#[derive(Default)]
+struct Counts(BTreeMap<String, usize>);
+
+impl Counts {
+    /// Takes one of the places that the namespace of the pool has.
+    fn take(&mut self, pool: &PoolId) -> Result<(), String> {
+        let count = self.0.entry(pool.namespace().to_owned()).or_default();
+        *count += 1;
+        if *count > PLACEMENTS_MAX {
+            return Err(format!(
+                "its namespace has more than {PLACEMENTS_MAX} of them; delete those of no pool"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Orders objects: the oldest goes first.
+fn age(object: &ConfigMap) -> (Option<Timestamp>, Option<String>) {
+    let metadata = &object.metadata;
+    let born = metadata.creation_timestamp.as_ref().map(|time| time.0);
+    (born, metadata.name.clone())
+}
+
+/// Puts the addresses of the pool's pods in place of those that were written.
+fn readdress(placement: &mut Placement, domain: &str) -> Result<(), String> {
+    let pool = &placement.pool;
+    let key = PoolKey::new(pool.namespace(), pool.name());
+    for (ordinal, seat) in &mut placement.groups {
+        let pod = key.pod_name(*ordinal);
+        if seat.pod != pod {
+            return Err(format!(
+                "group {ordinal} is held by {}, not by {pod}",
+                seat.pod
+            ));
+        }
+        *seat = seats::seat(&key, pod, domain, None)
+            .ok_or_else(|| format!("group {ordinal} has no address in {domain}"))?;
+    }
+    Ok(())
+}
+
 /// The pool whose placement a ConfigMap of this name holds.
 fn pool_of(object: &ConfigMap) -> Option<PoolId> {
     let namespace = object.metadata.namespace.as_deref()?;
@@ -295,6 +392,66 @@ mod tests {
         );
         assert!(problem("{}").contains("format"));
         assert!(parse(&pool(), &ConfigMap::default(), 3).is_err());
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_pools_pods_whatever_is_written() {
+        let mut placement = Placement::empty(pool());
+        let written = |pod: &str| millstream_control::Seat {
+            pod: pod.to_owned(),
+            address: "internal.elsewhere.example:443"
+                .parse()
+                .expect("an address"),
+            direct: "169.254.169.254:80".parse().ok(),
+        };
+        let pod = "millstream-shard-default-7";
+        placement.groups.insert(7, written(pod));
+        readdress(&mut placement, "cluster.local").expect("its own pod");
+        let seat = &placement.groups[&7];
+        let want = format!("{pod}.millstream-shard-default.team.svc.cluster.local:4569");
+        assert_eq!(
+            (seat.pod.as_str(), seat.address.as_str()),
+            (pod, want.as_str())
+        );
+        assert_eq!(seat.direct, None, "the pod itself says it");
+        for stranger in ["millstream-shard-default-6", "api-0", ""] {
+            placement.groups.insert(7, written(stranger));
+            let problem = readdress(&mut placement, "cluster.local").expect_err("refused");
+            assert!(
+                problem.contains("not by millstream-shard-default-7"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_namespace_has_so_many_placements_and_no_more() {
+        let mut counts = Counts::default();
+        for _ in 0..PLACEMENTS_MAX {
+            counts.take(&pool()).expect("there is room");
+        }
+        let problem = counts.take(&pool()).expect_err("one too many");
+        assert!(problem.contains("more than 64"), "{problem}");
+        let elsewhere = "other/default".parse().expect("a pool");
+        assert!(counts.take(&elsewhere).is_ok(), "another's are not counted");
+    }
+
+    #[test]
+    fn the_oldest_placements_of_a_namespace_go_first() {
+        let born = |name: &str, second: i64| {
+            let mut map = map(name, "");
+            let time = Timestamp::from_second(second).expect("a time");
+            map.metadata.creation_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+            map
+        };
+        let mut maps = [
+            born("millstream-placement-a", 9),
+            born("millstream-placement-b", 2),
+        ];
+        maps.sort_by_cached_key(age);
+        let names = maps.map(|map| map.metadata.name.expect("named"));
+        assert_eq!(names, ["millstream-placement-b", "millstream-placement-a"]);
     }
 
     #[test]

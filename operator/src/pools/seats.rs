@@ -86,7 +86,13 @@ fn specs(
     sets.iter().filter_map(spec).collect()
 }
 
-fn seat(key: &PoolKey, pod: String, domain: &str, direct: Option<Address>) -> Option<Seat> {
+/// Where a pod of the pool listens, in the cluster's `domain`.
+pub(crate) fn seat(
+    key: &PoolKey,
+    pod: String,
+    domain: &str,
+    direct: Option<Address>,
+) -> Option<Seat> {
     let (service, namespace) = (key.object_name(), &key.namespace);
     let address = format!("{pod}.{service}.{namespace}.svc.{domain}:{PORT_RPC}");
     Some(Seat {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millstream_link::Identity;
 
-use crate::placement::{Home, Placement, PoolId, Seat};
+use crate::placement::{HOMES_MAX, Home, Placement, PoolId, Seat};
 use crate::version::PlacementVersion;
 use millstream_types::StreamUid;
 
@@ -33,6 +33,9 @@ pub(super) struct Pool {
     not_before: Duration,
     /// Durable in this leader's term.
     held: Option<Persisted>,
+    /// It was said to be there, once: not only a placement was found of it, which anybody may have
+    /// written who can write in its namespace.
+    is_expected: bool,
 }
 
 impl Pool {
@@ -49,6 +52,7 @@ impl Pool {
             asked: None,
             not_before: Duration::ZERO,
             held: None,
+            is_expected: false,
         }
     }
 
@@ -56,6 +60,7 @@ impl Pool {
     /// has streams: there may be shards in it. An IP address stands until another one is known: it
     /// may still be right, and does no harm where it is not.
     pub(super) fn expect(&mut self, seats: Vec<Seat>) {
+        self.is_expected = true;
         let mut groups = if self.draft.homes.is_empty() {
             std::collections::BTreeMap::new()
         } else {
@@ -90,16 +95,18 @@ impl Pool {
         self.held.as_ref()
     }
 
-    /// Who sits in the groups.
+    /// Who sits in the groups. Nobody, in a pool that nobody said is there.
     pub(super) fn servers(&self) -> impl Iterator<Item = Identity> + '_ {
         let pool = &self.draft.pool;
-        let seats = self.draft.groups.values();
+        let seats = self.draft.groups.values().filter(|_| self.is_expected);
         seats.filter_map(move |seat| seat.identity(pool))
     }
 
-    /// Makes a group the stream's home, unless it has one.
+    /// Makes a group the stream's home, unless it has one or the pool is full.
     pub(super) fn add_home(&mut self, stream: StreamUid, home: Home) {
-        if self.draft.groups.contains_key(&home.group) && !self.draft.homes.contains_key(&stream) {
+        let is_full = self.draft.homes.len() >= HOMES_MAX;
+        let has_one = self.draft.homes.contains_key(&stream);
+        if self.draft.groups.contains_key(&home.group) && !has_one && !is_full {
             self.draft.homes.insert(stream, home);
             self.changed = true;
         }
@@ -121,7 +128,7 @@ impl Pool {
     }
 
     pub(super) fn wants_persisting(&self, now: Duration) -> bool {
-        self.changed && self.asked.is_none() && now >= self.not_before
+        self.is_expected && self.changed && self.asked.is_none() && now >= self.not_before
     }
 
     /// The placement to write, under `version`.

@@ -15,9 +15,9 @@ use millstream_link::{Identity, Role};
 use millstream_types::Scope;
 
 use super::*;
-use crate::desired::{DesiredState, ShardDesired, Wanted};
+use crate::desired::{Access, DesiredState, ShardDesired, Wanted};
 use crate::observed::{ObservedState, ObservedStream, StreamPhase};
-use crate::placement::{HOMES_MAX, Home, Seat};
+use crate::placement::{GROUPS_MAX, HOMES_MAX, Home, PlacementError, Seat};
 use crate::stream::{StreamSpec, Version};
 
 fn seconds(count: u64) -> Duration {

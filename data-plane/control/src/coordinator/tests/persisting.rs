@@ -79,6 +79,79 @@ fn a_placement_reads_back_and_contradictions_are_refused() {
 }
 
 #[test]
+fn a_placement_holds_no_more_than_a_leader_writes() {
+    let mut placement = Placement::empty(pool_id("a/p"));
+    let id = pool_id("a/p");
+    placement
+        .groups
+        .insert(GROUPS_MAX - 1, seat(&id, GROUPS_MAX - 1));
+    let home = Home {
+        group: GROUPS_MAX - 1,
+        scope: scope(),
+        name: "x".parse().expect("a name"),
+        made: true,
+    };
+    for uid in 0..HOMES_MAX as u128 {
+        placement.homes.insert(StreamUid(uid), home.clone());
+    }
+    let read = |placement: &Placement| {
+        let text = placement.to_json().expect("it fits");
+        Placement::from_json(&text).map(drop)
+    };
+    read(&placement).expect("as large as can be");
+    let mut more = placement.clone();
+    more.homes.insert(StreamUid(u128::MAX), home);
+    assert!(matches!(read(&more), Err(PlacementError::TooManyHomes(_))));
+    placement.groups.insert(GROUPS_MAX, seat(&id, GROUPS_MAX));
+    let refused = read(&placement);
+    assert!(matches!(
+        refused,
+        Err(PlacementError::GroupOutOfRange(GROUPS_MAX))
+    ));
+}
+
+#[test]
+fn a_placement_of_a_pool_that_nobody_made_is_kept_and_not_routed() {
+    let mut forged = Placement::empty(pool_id("a/x1"));
+    let id = pool_id("a/x1");
+    forged.groups.insert(0, seat(&id, 0));
+    let home = Home {
+        group: 0,
+        scope: scope(),
+        name: "stream-9".parse().expect("a name"),
+        made: true,
+    };
+    forged.homes.insert(StreamUid(9), home);
+    let mut leader = Leader::new(1, vec![forged]);
+    leader.feed(Input::Access(Access::default()));
+    leader.feed(Input::Streams(Vec::new()));
+    leader.feed(Input::Pools(vec![pool("a/p", 1)]));
+    leader.attach(1, report("a/p", 0, &[]));
+    assert!(
+        leader.coordinator.is_settled(),
+        "nobody is waited for in it"
+    );
+    let gateway = Identity::new("ms", Role::Gateway, "x").expect("an identity");
+    leader.attach(2, ObservedState::starting(gateway));
+    let written: Vec<_> = leader.persisted.iter().map(|p| p.pool.clone()).collect();
+    assert_eq!(written, [pool_id("a/p")]);
+    let routed = |leader: &Leader| match leader.sent.last().map(|(_, state)| &**state) {
+        Some(DesiredState::Gateway(told)) => {
+            let pools = told.routes.iter().map(|routes| routes.pool.to_string());
+            (pools.collect::<Vec<_>>(), told.pools.clone())
+        },
+        other => panic!("{other:?}"),
+    };
+    let both = Some([pool_id("a/p"), id.clone()].into());
+    assert_eq!(routed(&leader), (vec!["a/p".to_owned()], both.clone()));
+    assert_eq!(leader.coordinator.orphans().len(), 1, "it is kept");
+    // Its pool is made after all, or again.
+    leader.feed(Input::Pools(vec![pool("a/p", 1), pool("a/x1", 1)]));
+    let all = vec!["a/p".to_owned(), "a/x1".to_owned()];
+    assert_eq!(routed(&leader), (all, both));
+}
+
+#[test]
 fn a_report_of_a_version_that_the_leader_cannot_have_given_ends_its_session_and_nothing_else() {
     for seen in [
         PlacementVersion::new(2, 1),
