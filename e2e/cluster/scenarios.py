@@ -149,7 +149,8 @@ SHORT = (
 )
 ALL = (
     *SHORT, stream_life.deleted_records_stay_away, stream_life.retained_records_are_adopted,
-    stream_life.pause_leaves_alone, rolling_upgrade, gateways.drain_and_uncordon, node_is_cut_off, node_loses_power,
+    stream_life.pause_leaves_alone, rolling_upgrade, gateways.drain_and_uncordon, node_is_cut_off,
+    node_loses_power,
     over_tls.tls_and_a_new_certificate, pool_life.pool_is_deleted_by_word,
     losses.put_records_fails_in_part, losses.records_lost,
 )
