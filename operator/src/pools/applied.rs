@@ -12,6 +12,8 @@ use crate::names::PoolKey;
 
 /// What is applied is applied again after this time, in case somebody changed it.
 const RESYNC: Duration = Duration::from_secs(300);
+/// What is not seen this long after it was applied was deleted.
+const UNSEEN_MAX: Duration = Duration::from_secs(10);
 
 /// What was applied last of each pool.
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ impl Wanted {
 
 impl Applied {
     /// Whether the same was applied not long ago. `generation` is that of the pool's set as it is
-    /// seen now, where a change of it by somebody else counts too.
+    /// seen now, where a change of it by somebody else counts too; none, if no set is seen.
     #[must_use]
     pub fn is_fresh(
         &self,
@@ -49,7 +51,8 @@ impl Applied {
         now: Duration,
     ) -> bool {
         self.0.get(key).is_some_and(|last| {
-            let is_recent = now.saturating_sub(last.at) < RESYNC;
+            let limit = generation.map_or(UNSEEN_MAX, |_| RESYNC);
+            let is_recent = now.saturating_sub(last.at) < limit;
             let is_untouched = generation.is_none() || last.generation == generation;
             last.wanted == wanted && is_recent && is_untouched
         })
@@ -96,7 +99,10 @@ mod tests {
         assert!(!applied.is_fresh(&key, wanted, None, NOW));
         applied.insert(&key, wanted, Some(3), NOW);
         assert!(applied.is_fresh(&key, wanted, Some(3), NOW));
-        assert!(applied.is_fresh(&key, wanted, None, NOW), "no set is seen");
+        assert!(applied.is_fresh(&key, wanted, None, NOW), "not seen yet");
+        let later = NOW + UNSEEN_MAX;
+        assert!(!applied.is_fresh(&key, wanted, None, later), "deleted");
+        assert!(applied.is_fresh(&key, wanted, Some(3), later));
         assert!(!applied.is_fresh(&key, wanted, Some(4), NOW), "touched");
         assert!(!applied.is_fresh(&key, other, Some(3), NOW), "changed");
         assert!(!applied.is_fresh(&key, wanted, Some(3), NOW + RESYNC));

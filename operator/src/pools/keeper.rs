@@ -48,8 +48,6 @@ const TOKEN_KIND: &str = "MetricsToken";
 pub struct Keeper {
     context: Arc<Context>,
     applied: Applied,
-    /// Pools whose set was seen.
-    seen: BTreeSet<PoolKey>,
     warned: BTreeMap<PoolKey, String>,
     tokens: Tokens,
 }
@@ -61,7 +59,6 @@ impl Keeper {
         Self {
             context,
             applied: Applied::default(),
-            seen: BTreeSet::new(),
             warned: BTreeMap::new(),
             tokens: Tokens::default(),
         }
@@ -112,7 +109,6 @@ impl Keeper {
         for key in &named {
             let demand = plan.pools.get(key).cloned().unwrap_or_default();
             let begun = self.context.clock.monotonic();
-            self.note_set(key, sets.contains_key(key));
             let kept = self.keep(key, &demand, sets.get(key)).await;
             let took = self.context.clock.monotonic().saturating_sub(begun);
             let metrics = &self.context.metrics;
@@ -133,18 +129,7 @@ impl Keeper {
             }
         }
         self.applied.retain(&named);
-        self.seen.retain(|key| named.contains(key));
         all_kept
-    }
-
-    /// Of a pool whose set was there and is not any more, what was applied is not there either. One
-    /// that was just made may not be seen yet.
-    fn note_set(&mut self, key: &PoolKey, is_there: bool) {
-        if is_there {
-            self.seen.insert(key.clone());
-        } else if self.seen.remove(key) {
-            self.applied.forget(key);
-        }
     }
 
     /// Sees that each namespace has a token for its metrics. Without one everything else goes on.
@@ -236,9 +221,9 @@ impl Keeper {
         key: &PoolKey,
         set: Option<&Arc<StatefulSet>>,
     ) -> Result<(), kube::Error> {
-        if set.is_none() {
+        let Some(set) = set else {
             return Ok(());
-        }
+        };
         let config = &self.context.config;
         let bundle = self.context.bundle.lock().clone();
         let object = ca_bundle(
@@ -249,11 +234,12 @@ impl Keeper {
         );
         let now = self.context.clock.monotonic();
         let wanted = Wanted::of(&object);
-        if self.applied.is_fresh(key, wanted, None, now) {
+        let generation = set.metadata.generation;
+        if self.applied.is_fresh(key, wanted, generation, now) {
             return Ok(());
         }
         apply(&self.context.client, &object).await?;
-        self.applied.insert(key, wanted, None, now);
+        self.applied.insert(key, wanted, generation, now);
         Ok(())
     }
 

@@ -141,3 +141,24 @@ async fn a_pool_that_begins_anew_waits_until_the_pods_of_the_former_one_are_gone
     rig.wait_for("the set", || rig.mock.find(SETS, TEAM, SET_NAME))
         .await;
 }
+
+#[tokio::test]
+async fn sets_that_a_tenant_made_up_end_no_leader() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    for (name, pool) in [("made-up", "UP.per"), ("millstream-shard-a.b", "a.b")] {
+        let mut set = rig.mock.find(SETS, TEAM, SET_NAME).expect("there");
+        let labels = set["metadata"]["labels"].clone();
+        set["metadata"] = json!({"name": name, "namespace": TEAM, "labels": labels});
+        set["metadata"]["labels"]["millstream.dev/pool"] = json!(pool);
+        set["spec"]["replicas"] = json!(2_000_000);
+        rig.mock.put(SETS, set);
+    }
+    let mut rig = rig.succeed().await;
+    let again = rig.run_pool().await;
+    rig.apply("b", json!({"pool": "default"}));
+    rig.wait_reason("b", "Active").await;
+    drop((servers, again));
+}
