@@ -217,10 +217,10 @@ mod tests {
             let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
             let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 assert_eq!(numbers(turn.next()), Some(vec![number]));
-                assert!(number % 2 == 0, "every other call panics");
+                assert!(number.is_multiple_of(2), "every other call panics");
                 drop(turn);
             }));
-            assert_eq!(called.is_ok(), number % 2 == 0);
+            assert_eq!(called.is_ok(), number.is_multiple_of(2));
         }
         assert!(lanes.0.lock().is_empty(), "nothing of an idle group");
     }

@@ -148,7 +148,7 @@ impl Hooks for OftenFull {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_small_appends_at_once_each_is_durable_once_or_throttled() {
     const CLIENTS: usize = 128;
-    const PUTS: usize = 5;
+    const PUTS: u32 = 5;
     let (world, appends) = (World::new(), Appends::default());
     let store = Arc::new(Hooked {
         store: MemoryStore::new(Arc::clone(&world.clock)),
@@ -165,7 +165,7 @@ async fn of_many_small_appends_at_once_each_is_durable_once_or_throttled() {
             let mut results = Vec::new();
             for put in 0..PUTS {
                 let data = format!("{client}-{put}");
-                let entry = entry_at(key_of(put as u32 % 4, 4), data.clone());
+                let entry = entry_at(key_of(put % 4, 4), data.clone());
                 let (scope, name) = (scope(), name("s"));
                 let put = streams.put_record(&scope, &name, entry, None).await;
                 results.push((data, put.map_err(|error| error.kind())));
@@ -195,7 +195,7 @@ async fn of_many_small_appends_at_once_each_is_durable_once_or_throttled() {
     let hooks = &servers[0].store.hooks;
     assert_eq!(throttled, hooks.refused.load(Ordering::SeqCst));
     let came = hooks.came.load(Ordering::SeqCst);
-    assert_eq!(came, CLIENTS * PUTS, "none is sent again");
+    assert_eq!(came, CLIENTS * PUTS as usize, "none is sent again");
     let calls = appends.0.lock().len();
     assert!(calls < came / 4, "{calls} calls: they go together");
 }
