@@ -4,7 +4,9 @@
 //! Both replicas are ready, the leader and the one that waits: readiness says that the process
 //! talks to the API server.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,15 +27,17 @@ use kube::{Api, Client};
 use millstream_clock::task;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::metrics::Metrics;
 
-/// Most admin connections at once; further ones wait in the kernel's queue.
+/// Most admin connections at once; a further one closes the oldest. Who opens many must not keep
+/// the kubelet's probe waiting: it would end the pod.
 const CONNECTIONS_MAX: usize = 64;
 /// Longest time to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest life of an admin connection.
-const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest life of an admin connection: one request and its answer.
+const CONNECTION_LIFE: Duration = Duration::from_secs(15);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Most scrapers that the API server is asked about at once: it must not suffer from a flood.
@@ -62,6 +66,29 @@ enum Scraper {
     Unknown,
 }
 
+/// The connections that are open, from the oldest to the newest.
+#[derive(Default)]
+struct Connections(VecDeque<AbortHandle>);
+
+impl Connections {
+    /// Runs one more; the oldest one makes room for it.
+    fn open(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.0.retain(|open| !open.is_finished());
+        while self.0.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        // The task ends by itself, at the latest after the connection's longest life.
+        let task = task::spawn("admin-connection", async move {
+            if task::timeout(CONNECTION_LIFE, connection).await.is_err() {
+                tracing::debug!("an admin connection was open for too long");
+            }
+        });
+        self.0.push_back(task.abort_handle());
+    }
+}
+
 impl Admin {
     /// An admin port of a process that is not ready yet.
     #[must_use]
@@ -81,28 +108,15 @@ impl Admin {
 
     /// Serves until the process ends.
     pub async fn serve(self, listener: TcpListener) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = Connections::default();
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                return;
-            };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            match listener.accept().await {
+                Ok((stream, _)) => connections.open(self.clone().connection(stream)),
                 Err(error) => {
                     tracing::warn!(%error, "accepting an admin connection failed");
                     task::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 },
-            };
-            let admin = self.clone();
-            // The task ends by itself, at the latest after the connection's longest life.
-            drop(task::spawn("admin-connection", async move {
-                let served = task::timeout(CONNECTION_LIFE, admin.connection(stream));
-                if served.await.is_err() {
-                    tracing::debug!("an admin connection was open for too long");
-                }
-                drop(slot);
-            }));
+            }
         }
     }
 
@@ -117,6 +131,7 @@ impl Admin {
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
+            .keep_alive(false)
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
             .await;
@@ -236,4 +251,37 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_further_connection_closes_the_oldest() {
+        let mut connections = Connections::default();
+        let held: Vec<Arc<()>> = (0..=CONNECTIONS_MAX).map(|_| Arc::default()).collect();
+        for own in &held {
+            let own = Arc::clone(own);
+            connections.open(async move {
+                std::future::pending::<()>().await;
+                drop(own);
+            });
+        }
+        while Arc::strong_count(&held[0]) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let open = held.iter().filter(|own| Arc::strong_count(own) > 1);
+        assert_eq!(open.count(), CONNECTIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn connections_that_ended_make_room() {
+        let mut connections = Connections::default();
+        for _ in 0..3 * CONNECTIONS_MAX {
+            connections.open(std::future::ready(()));
+            tokio::task::yield_now().await;
+        }
+        assert!(connections.0.len() < CONNECTIONS_MAX);
+    }
 }

@@ -5,7 +5,9 @@
 
 pub mod guard;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -21,17 +23,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use millstream_clock::task;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::metrics::Metrics;
 use guard::Guard;
 
-/// Most admin connections at once; further ones wait in the kernel's queue.
+/// Most admin connections at once; a further one closes the oldest. Who opens many must not keep
+/// the kubelet's probe waiting: it would end the pod.
 const CONNECTIONS_MAX: usize = 64;
 /// Longest time to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest life of an admin connection.
-const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest life of an admin connection: one request and its answer.
+const CONNECTION_LIFE: Duration = Duration::from_secs(15);
 /// Pause after a failed accept, such as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,30 +79,42 @@ impl Readiness {
     }
 }
 
+/// The connections that are open, from the oldest to the newest.
+#[derive(Default)]
+struct Connections(VecDeque<AbortHandle>);
+
+impl Connections {
+    /// Runs one more; the oldest one makes room for it.
+    fn open(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.0.retain(|open| !open.is_finished());
+        while self.0.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        // The task ends by itself, at the latest after the connection's longest life.
+        let task = task::spawn("admin-connection", async move {
+            if task::timeout(CONNECTION_LIFE, connection).await.is_err() {
+                tracing::debug!("an admin connection was open for too long");
+            }
+        });
+        self.0.push_back(task.abort_handle());
+    }
+}
+
 /// Serves the admin port until the process ends; `guard` says who may see the metrics.
 pub async fn serve(listener: TcpListener, readiness: Readiness, guard: Guard) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = Connections::default();
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                connections.open(connection(stream, peer, readiness.clone(), guard.clone()));
+            },
             Err(error) => {
                 tracing::warn!(%error, "accepting an admin connection failed");
                 task::sleep(ACCEPT_PAUSE).await;
-                continue;
             },
-        };
-        let (readiness, guard) = (readiness.clone(), guard.clone());
-        // The task ends by itself, at the latest after the connection's longest life.
-        drop(task::spawn("admin-connection", async move {
-            let served = task::timeout(CONNECTION_LIFE, connection(stream, peer, readiness, guard));
-            if served.await.is_err() {
-                tracing::debug!(%peer, "an admin connection was open for too long");
-            }
-            drop(slot);
-        }));
+        }
     }
 }
 
@@ -113,6 +128,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness, g
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(false)
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -217,6 +233,40 @@ mod tests {
         assert!(metrics.contains("millstream_ready 0\n"), "{metrics}");
         let nothing = get(address, "/nothing", "").await;
         assert!(nothing.starts_with("HTTP/1.1 404"), "{nothing}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_while_others_hold_connections() {
+        let address = served(&Readiness::new(Metrics::new()), Guard::new(None)).await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            held.push(TcpStream::connect(address).await.expect("connected"));
+        }
+        let alive = get(address, "/healthz", "").await;
+        assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
+        let mut newest = held.pop().expect("some");
+        let rest = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        newest.write_all(rest.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        newest.read_to_string(&mut answer).await.expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 200"), "still open: {answer}");
+        let mut nothing = String::new();
+        let oldest = held[0].read_to_string(&mut nothing).await;
+        assert!(oldest.is_err() || nothing.is_empty(), "closed: {nothing}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_for_one_request() {
+        let address = served(&Readiness::new(Metrics::new()), Guard::new(None)).await;
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let twice = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2);
+        stream.write_all(twice.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        // what was not read may break the connection after the answer
+        drop(stream.read_to_end(&mut answer).await);
+        let answer = String::from_utf8(answer).expect("text");
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
     }
 
     #[tokio::test]
