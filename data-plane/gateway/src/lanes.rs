@@ -125,7 +125,8 @@ pub(crate) struct PageMemory {
     /// What to ask the store for.
     pub(crate) size: PageSize,
     permit: Permit,
-    large: Budget,
+    /// The large lane, for who is in the small one.
+    large: Option<Budget>,
     /// The reader's place, for as long as it holds on to what the engine read.
     _place: OwnedSemaphorePermit,
 }
@@ -147,11 +148,12 @@ impl PageMemory {
             Some((size, budget.take(size.cost_bytes())?))
         };
         let found = PAGES.iter().find_map(|size| of(large, *size));
+        let is_large = found.is_some();
         let (size, permit) = found.or_else(|| of(small, SMALL_PAGE))?;
         Some(Self {
             size,
             permit,
-            large: large.clone(),
+            large: (!is_large).then(|| large.clone()),
             _place: place,
         })
     }
@@ -164,10 +166,14 @@ impl PageMemory {
             self.permit.shrink_to(cost);
             return true;
         }
-        let Some(permit) = self.large.take(cost) else {
+        let Some(large) = &self.large else {
+            // by the difference: the lane may have no room for old and new at once
+            return self.permit.grow(cost - self.permit.bytes());
+        };
+        let Some(permit) = large.take(cost) else {
             return false;
         };
-        self.permit = permit;
+        (self.permit, self.large) = (permit, None);
         true
     }
 
@@ -286,6 +292,21 @@ mod tests {
         let page = reserve(&budgets, 10_000).expect("room");
         assert_eq!(page.size, PAGES[0]);
         assert_eq!(reserve(&budgets, 7).expect("room").size.records, 7);
+    }
+
+    #[test]
+    fn the_largest_record_fits_into_the_least_memory() {
+        let budgets = budgets();
+        let mut memory = reserve(&budgets, 10_000).expect("room");
+        let largest = caps::GET_RECORDS_BYTES_MAX;
+        assert!(memory.fit(largest, 1), "alone, so there is room");
+        let large = &budgets.responses[1];
+        assert_eq!(large.used_bytes(), page(largest, 1).cost_bytes());
+        let mut small = reserve(&budgets, 10_000).expect("the small lane");
+        assert!(!small.fit(largest, 1), "the other one holds the large lane");
+        drop(memory);
+        assert!(small.fit(largest, 1));
+        assert_eq!(budgets.responses[0].used_bytes(), 0, "it has moved");
     }
 
     #[test]
