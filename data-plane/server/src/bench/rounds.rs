@@ -97,7 +97,8 @@ impl Targets {
             None
         };
         let hop = if wants(&[Against::Hop]) {
-            Some(Hop::open(Target::before_hop(dir).await?).await?)
+            let target = Target::before_hop(dir).await?;
+            Some(Box::pin(Hop::open(target)).await?)
         } else {
             None
         };
