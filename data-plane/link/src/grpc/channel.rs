@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -69,7 +70,21 @@ struct Shared {
     connector: Arc<dyn Connector>,
     to: Endpoint,
     connect_timeout: Duration,
-    open: Mutex<Option<Open>>,
+    /// Counts the connections that could not be opened.
+    failures: AtomicU64,
+    last: Mutex<Last>,
+}
+
+/// What the last attempt to open a connection brought.
+#[derive(Default)]
+enum Last {
+    /// None was made, or the connection was retired.
+    #[default]
+    Nothing,
+    /// A connection.
+    Open(Open),
+    /// None. Whoever has waited for it is told, instead of waiting as long again.
+    Failed(ChannelError),
 }
 
 /// A connection that is open.
@@ -103,7 +118,8 @@ impl Channel {
             connector,
             to,
             connect_timeout: CONNECT_TIMEOUT,
-            open: Mutex::new(None),
+            failures: AtomicU64::new(0),
+            last: Mutex::default(),
         }))
     }
 
@@ -115,22 +131,40 @@ impl Channel {
 }
 
 impl Shared {
-    /// The open connection, or a new one. Callers that come meanwhile wait for the same one.
+    /// The open connection, or a new one. Callers that come meanwhile wait for the same one, and
+    /// share its failure.
     async fn connection(&self) -> Result<SendRequest<Body>, ChannelError> {
-        let mut open = self.open.lock().await;
-        if let Some(good) = open.as_ref().filter(|open| open.is_good()) {
-            return Ok(good.sender.clone());
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut last = self.last.lock().await;
+        match &*last {
+            Last::Open(open) if open.is_good() => return Ok(open.sender.clone()),
+            Last::Failed(error) if self.failures.load(Ordering::Acquire) != failures => {
+                return Err(error.clone());
+            },
+            _ => {},
         }
         // calls that run over a retired one keep it open until they are answered
-        *open = None;
-        let fresh = task::timeout(self.connect_timeout, self.connect())
+        *last = Last::Nothing;
+        match self.connect_in_time().await {
+            Ok(fresh) => {
+                *last = Last::Open(fresh.clone());
+                Ok(fresh.sender)
+            },
+            Err(error) => {
+                *last = Last::Failed(error.clone());
+                self.failures.fetch_add(1, Ordering::AcqRel);
+                Err(error)
+            },
+        }
+    }
+
+    async fn connect_in_time(&self) -> Result<Open, ChannelError> {
+        task::timeout(self.connect_timeout, self.connect())
             .await
             .map_err(|_| ConnectError::TimedOut {
                 to: self.to.address.clone(),
                 limit_ms: u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX),
-            })??;
-        *open = Some(fresh.clone());
-        Ok(fresh.sender)
+            })?
     }
 
     async fn connect(&self) -> Result<Open, ChannelError> {

@@ -1,11 +1,13 @@
 //! What a channel says about a call that failed, and that it finds its way back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::future::{BoxFuture, FutureExt as _, join_all};
 use millstream_link::grpc::{Channel, ServeOptions, was_not_sent};
 use millstream_link::tcp::{TcpConnector, TcpListener};
 use millstream_link::testkit::{Claim, Claims, Pipes};
-use millstream_link::{Endpoint, Listener as _, Role};
+use millstream_link::{ConnectError, Connection, Connector, Endpoint, Listener as _, Role};
 
 use crate::bed::{address, ask, call, channel, identity, serving};
 
@@ -30,6 +32,34 @@ async fn a_refused_connection_was_not_sent_and_is_opened_later() {
     assert!(was_not_sent(&status), "{status:?}");
     let _stop = serving(pipes.listen(&at), ServeOptions::default());
     ask(&channel).await.expect("somebody does");
+}
+
+/// Nobody answers; counts who asks.
+#[derive(Clone, Default)]
+struct Silent(Arc<AtomicUsize>);
+
+impl Connector for Silent {
+    fn connect<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, Result<Connection, ConnectError>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_connection_share_its_failure() {
+    let silent = Silent::default();
+    let channel = channel(silent.clone(), &address("silent:1"));
+    for status in join_all((0..20).map(|_| ask(&channel))).await {
+        let status = status.expect_err("nobody answers");
+        assert!(was_not_sent(&status), "{status:?}");
+    }
+    assert_eq!(silent.0.load(Ordering::SeqCst), 1, "one attempt for all");
+    ask(&channel).await.expect_err("nobody answers");
+    assert_eq!(
+        silent.0.load(Ordering::SeqCst),
+        2,
+        "a later call tries anew"
+    );
 }
 
 #[tokio::test]
