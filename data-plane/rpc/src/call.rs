@@ -199,6 +199,12 @@ impl Caller {
         self.0.routes.read().group_of(shard).cloned()
     }
 
+    /// Where the group is, as far as it is known.
+    pub(crate) fn server_of(&self, group: &GroupId) -> Option<Endpoint> {
+        let route = self.0.routes.read().group(group);
+        route.map(|route| route.server)
+    }
+
     /// Time since some fixed moment.
     pub(crate) fn now(&self) -> Duration {
         self.0.clock.monotonic()

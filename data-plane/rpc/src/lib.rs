@@ -8,6 +8,7 @@
 //! It must not know HTTP requests of clients, accounts, placement or Kubernetes: it is told which
 //! server holds which group.
 
+mod away;
 mod call;
 mod convert;
 mod follow;

@@ -14,6 +14,7 @@ use millstream_stream::{
 use millstream_types::{GroupId, Millis, ShardUid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::away::{Away, Presence};
 use crate::call::{CallError, Caller, Client, verdict};
 use crate::convert::{self, Malformed};
 use crate::lanes::{Lanes, Part, Results, Turn};
@@ -27,12 +28,16 @@ const RECORD_EXTRA_BYTES: usize = 64;
 /// Pause of a waiting reader whose shard's server cannot be asked.
 const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
+/// For how long a read waits for a server that was away to say that it is back.
+const BACK_WITHIN: Duration = Duration::from_millis(100);
+
 /// The log. Clones share everything.
 #[derive(Clone)]
 pub struct Routed {
     caller: Caller,
     in_flight: Arc<Semaphore>,
     lanes: Arc<Lanes>,
+    away: Arc<Away>,
 }
 
 impl fmt::Debug for Routed {
@@ -60,6 +65,7 @@ impl Routed {
             caller,
             in_flight: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
             lanes: Arc::default(),
+            away: Arc::default(),
         }
     }
 
@@ -168,6 +174,40 @@ impl Routed {
         failed
     }
 
+    /// Refuses a read of a group that is away; the next reader finds out whether it is back.
+    async fn reach(&self, group: &GroupId) -> Result<(), ReadError> {
+        let server = self.caller.server_of(group);
+        let is_back = match self.away.presence(group, server.as_ref()) {
+            Presence::Here => true,
+            Presence::Away => false,
+            Presence::ToAsk => {
+                let (routed, group) = (self.clone(), group.clone());
+                // A task of its own: it comes to its end even when whoever reads goes away.
+                let asking = task::spawn("is it back", async move {
+                    let is_back = routed.caller.life(&group).await.is_ok();
+                    routed.away.asked(&group, server.as_ref(), is_back);
+                    is_back
+                });
+                matches!(task::timeout(BACK_WITHIN, asking).await, Ok(Ok(true)))
+            },
+        };
+        if is_back {
+            return Ok(());
+        }
+        Err(ReadError::Unreachable(format!(
+            "{group}: its server is away"
+        )))
+    }
+
+    /// Remembers that a read of the group failed, if its server is away.
+    fn note_failed_read(&self, group: &GroupId, error: &CallError) {
+        if *error != CallError::Overloaded {
+            let server = self.caller.server_of(group);
+            let is_known = |group: &GroupId| self.caller.server_of(group).is_some();
+            self.away.lost(group, server, is_known);
+        }
+    }
+
     async fn group_of(&self, shard: ShardUid) -> Result<GroupId, ReadError> {
         self.caller.group_of(shard).ok_or(ReadError::NoShard)
     }
@@ -249,6 +289,7 @@ impl ShardLog for Routed {
     async fn read(&self, shard: ShardUid, from: u64, limit: ReadLimit) -> Result<Read, ReadError> {
         use wire::read_reply::Outcome;
         let group = self.group_of(shard).await?;
+        self.reach(&group).await?;
         let attempt = |mut client: Client, target| async move {
             let request = wire::ReadRequest {
                 target: Some(target),
@@ -262,12 +303,9 @@ impl ShardLog for Routed {
                 _ => None,
             })
         };
-        match self
-            .caller
-            .call_idempotent("Read", &group, attempt)
-            .await?
-            .outcome
-        {
+        let called = self.caller.call_idempotent("Read", &group, attempt).await;
+        let reply = called.inspect_err(|error| self.note_failed_read(&group, error))?;
+        match reply.outcome {
             Some(Outcome::Page(page)) => Ok(convert::page_in(page)?),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),

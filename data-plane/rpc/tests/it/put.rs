@@ -1,16 +1,20 @@
 //! Puts and reads of a gateway over several groups.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use millstream_clock::task;
 use millstream_link::Role;
+use millstream_link::tls::TlsConnector;
 use millstream_rpc::{Options, RemoteGroups};
 use millstream_storage::{Append, NewRecord, ShardLog as _, ShardStore as _};
 use millstream_stream::error::EntryError;
 use millstream_stream::{Guests, Kind, PeerGroups as _};
 use millstream_types::{Epoch, Millis, ShardUid, StreamUid};
 
-use crate::cluster::{POOL, World, entry_at, group, key_of, name, placed, scope};
+use crate::cluster::{Cuttable, POOL, World, entry_at, group, key_of, name, placed, scope};
 
 #[tokio::test]
 async fn records_put_over_several_groups_are_read_back_in_order() {
@@ -111,6 +115,49 @@ async fn one_group_that_is_away_fails_its_entries_only() {
         assert_eq!(result.is_err(), failed, "{shard:?}");
         assert!(!matches!(result, Err(EntryError::Throttled(_))));
     }
+}
+
+#[tokio::test]
+async fn reads_of_a_group_that_is_away_wait_for_nothing_until_it_is_back() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    world.create(&servers, "flights", 1).await;
+    let plain = Cuttable::new();
+    let keys = world.keys(Role::Gateway, "gw-0");
+    let options = Options {
+        repeat_for: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let connector = TlsConnector::new(Arc::new(plain.clone()), keys);
+    let mut gateway = world.gateway(options, Arc::new(connector));
+    gateway.place(1, &servers).await;
+    let streams = &gateway.streams;
+    let start = millstream_stream::StartingPosition::TrimHorizon;
+    let shard = "shardId-000000000000";
+    let iterator = streams
+        .iterator(&scope(), &name("flights"), shard, start)
+        .await
+        .expect("an iterator");
+    let read = || {
+        let (streams, iterator) = (streams.clone(), iterator.clone());
+        async move { streams.get_records(&scope(), None, &iterator, None).await }
+    };
+    read().await.expect("it is here");
+    plain.cut.store(true, Ordering::SeqCst);
+    read().await.expect_err("it is away");
+    let mut asks = Box::pin(read());
+    assert!((&mut asks).now_or_never().is_none(), "one finds out");
+    let other = read().now_or_never().expect("the others do not wait");
+    other.expect_err("it is away");
+    asks.await.expect_err("it is still away");
+    plain.cut.store(false, Ordering::SeqCst);
+    for _ in 0..1000 {
+        if read().await.is_ok() {
+            return;
+        }
+        task::sleep(Duration::from_millis(10)).await;
+    }
+    read().await.expect("it is back");
 }
 
 #[tokio::test]
