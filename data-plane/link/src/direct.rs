@@ -1,10 +1,12 @@
 //! Two ways to one process: the address where it was last, and the name that always leads to it.
 //!
 //! A pod's IP address is known at once and may be old; its name is right in the end and slow, since
-//! DNS is cached. [`DirectFirst`] tries the first and does not wait for it for long. Whoever
-//! answers has to be who is expected, so a wrong address costs a moment and nothing else.
+//! DNS is cached. [`DirectFirst`] tries the first and does not wait for it for long, and again where
+//! it was refused and the name is silent: a pod that starts does not listen yet. Whoever answers has
+//! to be who is expected, so a wrong address costs a moment and nothing else.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,21 +39,28 @@ impl DirectFirst {
     }
 
     async fn race(&self, direct: &Endpoint, named: &Endpoint) -> Result<Connection, ConnectError> {
-        let first = self.0.connect(direct);
         let (hurry, hurried) = oneshot::channel::<()>();
-        let second = async {
+        let mut hurry = Some(hurry);
+        let mut second = pin!(async {
             drop(task::timeout(HEAD_START, hurried).await);
             self.0.connect(named).await
-        };
-        match select(first, second.boxed()).await {
-            Either::Left((Ok(io), _)) | Either::Right((Ok(io), _)) => Ok(io),
-            Either::Left((Err(error), second)) => {
-                tracing::debug!(to = %direct, %error, "not there any more; trying its name");
-                // Refused at once, as a rule: what is left of the head start is not waited for.
-                drop(hurry);
-                second.await
-            },
-            Either::Right((Err(error), first)) => first.await.map_err(|_| error),
+        });
+        loop {
+            match select(self.0.connect(direct), second.as_mut()).await {
+                Either::Left((Ok(io), _)) | Either::Right((Ok(io), _)) => return Ok(io),
+                Either::Left((Err(error), _)) => {
+                    tracing::debug!(to = %direct, %error, "not there any more; trying its name");
+                    // Refused at once, as a rule: what is left of the head start is not waited for.
+                    drop(hurry.take());
+                },
+                Either::Right((Err(error), first)) => return first.await.map_err(|_| error),
+            }
+            // A pod that starts refuses until it listens, while its name may still lead to the
+            // silence where it was before: so both ways are tried until one of them ends.
+            match select(task::sleep(HEAD_START).boxed(), second.as_mut()).await {
+                Either::Left(_) => {},
+                Either::Right((ended, _)) => return ended,
+            }
         }
     }
 }
@@ -85,6 +94,8 @@ mod tests {
         Answers,
         Refuses,
         IsSilent,
+        /// Refuses the first time, as a pod does that starts.
+        Starts,
     }
 
     /// Answers by address, and notes who was asked.
@@ -99,10 +110,13 @@ mod tests {
             to: &'a Endpoint,
         ) -> BoxFuture<'a, Result<Connection, ConnectError>> {
             async move {
-                self.asked.lock().push(to.address.to_string());
+                let address = to.address.to_string();
+                let is_first = !self.asked.lock().contains(&address);
+                self.asked.lock().push(address);
                 match self.at[to.address.as_str()] {
+                    At::Starts if !is_first => Ok(Connection::plain(tokio::io::duplex(1).0)),
                     At::Answers => Ok(Connection::plain(tokio::io::duplex(1).0)),
-                    At::Refuses => Err(ConnectError::Untrusted {
+                    At::Refuses | At::Starts => Err(ConnectError::Untrusted {
                         to: to.address.clone(),
                         reason: "somebody else answers".to_owned(),
                     }),
@@ -153,6 +167,13 @@ mod tests {
         let (is_open, asked) = asked(At::Refuses, At::Refuses).await;
         assert!(!is_open);
         assert_eq!(asked.len(), 2, "each once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_starts_is_called_again_while_its_name_leads_into_silence() {
+        let (is_open, asked) = asked(At::Starts, At::IsSilent).await;
+        let each = [DIRECT, NAME, DIRECT].map(str::to_owned).to_vec();
+        assert_eq!((is_open, asked), (true, each));
     }
 
     #[tokio::test]
