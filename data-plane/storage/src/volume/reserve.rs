@@ -3,12 +3,43 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use super::error::{OpenError, is_no_space};
 use super::layout;
 use super::shared::Shared;
-use super::wal::stock::create_zeroed;
+use super::wal::stock::{WalStock, create_zeroed};
 use crate::disk::{Disk, DiskFile};
+
+/// Frees what can be freed at once on a full disk, and makes sure of a place in the log for changes
+/// that free more, before the sink uses the space up.
+pub(crate) fn enter_full<D: Disk>(
+    shared: &Shared<D>,
+    stock: &WalStock<D>,
+) -> Result<(), OpenError> {
+    shared.counters.no_space.store(1, Ordering::Relaxed);
+    stock.remove_free()?;
+    give_up_reserve(shared.disk.as_ref())?;
+    Ok(stock.prepare_small()?)
+}
+
+/// Whether appends can be taken again: the reserve is back, and the log has a whole file to go on
+/// to. Without the file the log would be short of space again at once, and what frees space needs
+/// the reserve.
+pub(crate) fn leave_full<D: Disk>(
+    shared: &Shared<D>,
+    stock: &WalStock<D>,
+) -> Result<bool, OpenError> {
+    if !make_reserve(shared)? {
+        return Ok(false);
+    }
+    if stock.prepare_whole()? {
+        shared.counters.no_space.store(0, Ordering::Relaxed);
+        return Ok(true);
+    }
+    give_up_reserve(shared.disk.as_ref())?;
+    Ok(false)
+}
 
 /// Sets space aside, if there is any. True if it is there now.
 pub(crate) fn make_reserve<D: Disk>(shared: &Shared<D>) -> Result<bool, OpenError> {

@@ -12,7 +12,7 @@ use super::error::{Fatal, OpenError, StepError};
 use super::open::{self, Opened};
 use super::options::Options;
 use super::read;
-use super::reserve::{give_up_reserve, make_reserve};
+use super::reserve::{enter_full, leave_full};
 use super::sink::checkpoint::CheckpointJob;
 use super::window::{Reply, Request};
 use crate::disk::Disk;
@@ -171,21 +171,21 @@ impl<D: Disk> SteppedEngine<D> {
         })
     }
 
-    /// Gives up the space that was set aside for a full disk.
+    /// Frees what can be freed at once, after something was refused because the disk is full.
     ///
     /// # Errors
-    /// [`OpenError::Io`] when the file cannot be removed.
-    pub fn give_up_reserve(&mut self) -> Result<(), OpenError> {
+    /// [`OpenError::Io`] when a file cannot be removed or made.
+    pub fn meet_full_disk(&mut self) -> Result<(), OpenError> {
         self.opened.reserved = false;
-        give_up_reserve(self.opened.shared.disk.as_ref())
+        enter_full(&self.opened.shared, &self.opened.stock)
     }
 
-    /// Sets space aside again; true if there was enough.
+    /// Sets space aside again; true if there is enough to go on as before.
     ///
     /// # Errors
     /// [`OpenError::Io`] when the disk answers another error than that it is full.
-    pub fn make_reserve(&mut self) -> Result<bool, OpenError> {
-        self.opened.reserved = make_reserve(&self.opened.shared)?;
+    pub fn leave_full_disk(&mut self) -> Result<bool, OpenError> {
+        self.opened.reserved = leave_full(&self.opened.shared, &self.opened.stock)?;
         Ok(self.opened.reserved)
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::super::error::{Fatal, OpenError, StepError};
-use super::super::reserve::{give_up_reserve, make_reserve};
+use super::super::reserve::{enter_full, leave_full};
 use super::super::shared::Shared;
 use super::super::sink::lane::SinkLane;
 use super::super::sync::{Condvar, Mutex};
@@ -20,7 +20,7 @@ use super::super::wal::stock::WalStock;
 use super::super::window::{Reply, Window};
 use super::admission::Admission;
 use super::queue::{CommitQueue, Taken};
-use crate::disk::real::RealDisk;
+use crate::disk::Disk;
 use checkpointer::{Checkpointer, Finished};
 
 /// An idle log is sealed after this long.
@@ -74,6 +74,15 @@ pub(super) struct SinkInbox {
 struct InboxState {
     windows: Vec<Arc<Window>>,
     bytes: usize,
+    /// Whether the log found no space for its next file.
+    log_is_full: bool,
+    end: Option<End>,
+}
+
+/// What came to the sink.
+struct Came {
+    windows: Vec<Arc<Window>>,
+    log_is_full: bool,
     end: Option<End>,
 }
 
@@ -98,6 +107,12 @@ impl SinkInbox {
         }
     }
 
+    /// The log has no space for its next file: what can be freed is to be freed.
+    fn log_is_full(&self) {
+        self.state.lock().log_is_full = true;
+        self.changed.notify_all();
+    }
+
     pub(super) fn close(&self, clean: bool) {
         self.state.lock().end = Some(if clean { End::Clean } else { End::Now });
         self.changed.notify_all();
@@ -107,36 +122,41 @@ impl SinkInbox {
         self.state.lock().end
     }
 
-    /// Waits until there are windows, `idle` has passed or the end has come; gathers a little. With
+    /// Waits until there are windows, `idle` has passed, the log has no space or the end has come;
+    /// gathers a little. With
     /// an end comes every window that was pushed before it: looked at later, the end could hide
     /// windows that came in between.
-    fn take(&self, idle: Duration) -> (Vec<Arc<Window>>, Option<End>) {
+    fn take(&self, idle: Duration) -> Came {
         let mut state = self.state.lock();
-        if state.windows.is_empty() && state.end.is_none() {
+        if state.windows.is_empty() && state.end.is_none() && !state.log_is_full {
             self.changed.wait_for(&mut state, idle);
         }
         if !state.windows.is_empty() && state.bytes < GATHER_BYTES && state.end.is_none() {
             self.changed.wait_for(&mut state, GATHER);
         }
         state.bytes = 0;
-        (std::mem::take(&mut state.windows), state.end)
+        Came {
+            windows: std::mem::take(&mut state.windows),
+            log_is_full: std::mem::take(&mut state.log_is_full),
+            end: state.end,
+        }
     }
 }
 
 /// Steps the log lane.
-pub(super) struct LogThread {
-    pub(super) shared: Arc<Shared<RealDisk>>,
-    pub(super) stock: Arc<WalStock<RealDisk>>,
-    pub(super) lane: LogLane<RealDisk>,
+pub(super) struct LogThread<D: Disk> {
+    pub(super) shared: Arc<Shared<D>>,
+    pub(super) stock: Arc<WalStock<D>>,
+    pub(super) lane: LogLane<D>,
     pub(super) queue: Arc<CommitQueue>,
     pub(super) inbox: Arc<SinkInbox>,
     pub(super) admission: Arc<Admission>,
     pub(super) failure: Failure,
 }
 
-impl LogThread {
+impl<D: Disk> LogThread<D> {
     /// The lane is given back for its clean seal, unless the disk failed.
-    pub(super) fn run(mut self) -> Option<LogLane<RealDisk>> {
+    pub(super) fn run(mut self) -> Option<LogLane<D>> {
         loop {
             let stepped = match self.queue.take(IDLE) {
                 Taken::Closed => return Some(self.lane),
@@ -150,6 +170,9 @@ impl LogThread {
                         senders.push(one.reply);
                     }
                     self.lane.commit(&requests, charge).and_then(|committed| {
+                        if committed.no_space {
+                            self.inbox.log_is_full();
+                        }
                         let passed = match committed.window {
                             Some(window) => self.pass_on(window),
                             None => {
@@ -191,7 +214,7 @@ fn answer(senders: Vec<oneshot::Sender<Reply>>, replies: Vec<Reply>) {
 }
 
 /// Keeps the next WAL file ready until the end.
-pub(super) fn prepare_files(stock: &WalStock<RealDisk>, inbox: &SinkInbox, failure: &Failure) {
+pub(super) fn prepare_files<D: Disk>(stock: &WalStock<D>, inbox: &SinkInbox, failure: &Failure) {
     while inbox.end().is_none() {
         match stock.prepare() {
             Ok(true) => {},
@@ -202,10 +225,10 @@ pub(super) fn prepare_files(stock: &WalStock<RealDisk>, inbox: &SinkInbox, failu
 }
 
 /// Steps the sink lane and hands checkpoints to a thread of their own.
-pub(super) struct SinkThread {
-    pub(super) shared: Arc<Shared<RealDisk>>,
-    pub(super) stock: Arc<WalStock<RealDisk>>,
-    pub(super) lane: SinkLane<RealDisk>,
+pub(super) struct SinkThread<D: Disk> {
+    pub(super) shared: Arc<Shared<D>>,
+    pub(super) stock: Arc<WalStock<D>>,
+    pub(super) lane: SinkLane<D>,
     pub(super) inbox: Arc<SinkInbox>,
     pub(super) queue: Arc<CommitQueue>,
     pub(super) admission: Arc<Admission>,
@@ -216,7 +239,7 @@ pub(super) struct SinkThread {
     pub(super) reserve_tried: Duration,
 }
 
-impl SinkThread {
+impl<D: Disk> SinkThread<D> {
     pub(super) fn run(mut self) {
         let worked = match Checkpointer::start(self.now()) {
             Ok(mut checkpointer) => {
@@ -232,9 +255,13 @@ impl SinkThread {
         }
     }
 
-    fn work(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+    fn work(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
         loop {
-            let (windows, end) = self.inbox.take(IDLE);
+            let Came {
+                windows,
+                log_is_full,
+                end,
+            } = self.inbox.take(IDLE);
             for window in windows {
                 self.lane.push(window);
             }
@@ -245,7 +272,7 @@ impl SinkThread {
             if let Some(finished) = checkpointer.poll()? {
                 self.finish(checkpointer, finished)?;
             }
-            if !wrote {
+            if !wrote || log_is_full {
                 self.meet_full_disk(checkpointer)?;
             } else if !self.reserved {
                 self.leave_full_disk()?;
@@ -275,14 +302,16 @@ impl SinkThread {
         self.shared.clock.monotonic()
     }
 
-    fn checkpoint_is_due(&self, checkpointer: &Checkpointer) -> bool {
+    fn checkpoint_is_due(&self, checkpointer: &Checkpointer<D>) -> bool {
         let uncovered = self.lane.uncovered();
+        // on a full disk what was trimmed gives its space back soon
+        let age_max = if self.reserved { CHECKPOINT_AGE } else { IDLE };
         checkpointer.is_idle()
             && (uncovered >= self.shared.options.checkpoint_bytes
-                || uncovered > 0 && checkpointer.age(self.now()) >= CHECKPOINT_AGE)
+                || uncovered > 0 && checkpointer.age(self.now()) >= age_max)
     }
 
-    fn begin(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+    fn begin(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
         let covered = self.lane.covered_lsn();
         match self.lane.begin_checkpoint(self.shared.trusted_wall()) {
             Some(job) => checkpointer.begin(job, covered, self.now()),
@@ -292,8 +321,8 @@ impl SinkThread {
 
     fn finish(
         &mut self,
-        checkpointer: &mut Checkpointer,
-        finished: Finished,
+        checkpointer: &mut Checkpointer<D>,
+        finished: Finished<D>,
     ) -> Result<(), OpenError> {
         match finished.result {
             Ok(()) => Ok(()),
@@ -306,7 +335,7 @@ impl SinkThread {
         }
     }
 
-    fn last_checkpoint(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+    fn last_checkpoint(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
         for _ in 0..2 {
             self.wait(checkpointer)?;
             self.begin(checkpointer)?;
@@ -315,7 +344,7 @@ impl SinkThread {
     }
 
     /// Waits for the checkpoint under way.
-    fn wait(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+    fn wait(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
         match checkpointer.wait()? {
             Some(finished) => self.finish(checkpointer, finished),
             None => Ok(()),
@@ -323,12 +352,12 @@ impl SinkThread {
     }
 
     /// Refuses appends, frees what can be freed, and waits a little before the next try.
-    fn meet_full_disk(&mut self, checkpointer: &mut Checkpointer) -> Result<(), OpenError> {
+    fn meet_full_disk(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
         self.show_full_disk(true);
-        self.stock.remove_free()?;
+        enter_full(&self.shared, &self.stock)?;
         if self.reserved {
-            give_up_reserve(self.shared.disk.as_ref())?;
             self.reserved = false;
+            self.reserve_tried = self.now();
         } else {
             std::thread::sleep(RETRY);
         }
@@ -339,14 +368,15 @@ impl SinkThread {
         }
     }
 
-    /// Takes appends again once the reserve is back; tries for it now and then.
+    /// Takes appends again once the reserve and the log's next file are there; tries for them now
+    /// and then.
     fn leave_full_disk(&mut self) -> Result<(), OpenError> {
         let now = self.now();
         if now.saturating_sub(self.reserve_tried) < IDLE {
             return Ok(());
         }
         self.reserve_tried = now;
-        self.reserved = make_reserve(&self.shared)?;
+        self.reserved = leave_full(&self.shared, &self.stock)?;
         self.show_full_disk(!self.reserved);
         Ok(())
     }
@@ -368,3 +398,6 @@ impl SinkThread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,9 @@ pub(crate) struct Committed {
     pub(crate) replies: Vec<Reply>,
     /// What is now durable; none where every request was refused.
     pub(crate) window: Option<Arc<Window>>,
+    /// Whether that was because the disk has no room for the log's next file. Only the sink can
+    /// make room.
+    pub(crate) no_space: bool,
 }
 
 /// The window being made.
@@ -107,10 +110,15 @@ impl<D: Disk> LogLane<D> {
         match self.writer.ensure_room(frame::padded(bound)) {
             Ok(()) => {},
             Err(StepError::NoSpace) => {
+                add(
+                    &self.shared.counters.refused_no_space,
+                    requests.len() as u64,
+                );
                 let refuse = |request| Reply::refused(request, StoreError::NoSpace);
                 return Ok(Committed {
                     replies: requests.iter().map(refuse).collect(),
                     window: None,
+                    no_space: true,
                 });
             },
             Err(StepError::Fatal(fatal)) => return Err(fatal),
@@ -139,7 +147,11 @@ impl<D: Disk> LogLane<D> {
         } else {
             Some(self.write(draft, charge)?)
         };
-        Ok(Committed { replies, window })
+        Ok(Committed {
+            replies,
+            window,
+            no_space: false,
+        })
     }
 
     /// Writes a plain seal if the newest frame is a window.

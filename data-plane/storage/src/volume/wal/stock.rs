@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::super::counters::add;
 use super::super::error::{Fatal, StepError, is_no_space};
+use super::super::format::frame::ALIGNMENT;
 use super::super::layout;
 use super::super::shared::Shared;
 use super::super::sync::{Condvar, Mutex};
@@ -21,6 +22,9 @@ use crate::disk::{Disk, DiskFile, SyncPoint};
 
 /// Most freed files that are kept for use again.
 const FREE_MAX: usize = 8;
+/// Room of a file made on a full disk, beyond the frame that needs it: for some changes that free
+/// space.
+const SMALL_BYTES: u64 = 16 * ALIGNMENT;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A WAL file, ready to be written.
@@ -50,6 +54,8 @@ struct StockState<D: Disk> {
     spare: Option<WalFile<D>>,
     /// First LSN of the file that the writer will want next.
     wanted: Option<u64>,
+    /// As `wanted`, where a full disk kept it from being made.
+    starved: Option<u64>,
     /// Whether the spare is being made.
     preparing: bool,
     /// Whether nobody will want a file any more.
@@ -63,6 +69,7 @@ impl<D: Disk> WalStock<D> {
             chain,
             spare: None,
             wanted: None,
+            starved: None,
             preparing: false,
             ended: false,
             free: Vec::new(),
@@ -85,20 +92,39 @@ impl<D: Disk> WalStock<D> {
                 self.prepared.wait(&mut state);
             }
             state.wanted = None;
+            state.starved = None;
             state.spare.take()
         };
+        let taken = self.take_or_make(ready, first, capacity_min);
+        if matches!(taken, Err(StepError::NoSpace)) {
+            self.state.lock().starved = Some(first);
+        }
+        taken
+    }
+
+    fn take_or_make(
+        &self,
+        ready: Option<WalFile<D>>,
+        first: u64,
+        capacity_min: u64,
+    ) -> Result<WalFile<D>, StepError> {
         match ready {
             Some(spare) if spare.first == first && spare.capacity >= capacity_min => Ok(spare),
             Some(unfit) => {
-                let path = layout::wal_file(unfit.first);
-                self.shared
-                    .disk
-                    .remove(&path)
-                    .map_err(|error| Fatal::new("removing", &path, error))?;
+                self.remove_unused(unfit)?;
                 self.make(first, capacity_min)
             },
             None => self.make(first, capacity_min),
         }
+    }
+
+    fn remove_unused(&self, unfit: WalFile<D>) -> Result<(), Fatal> {
+        let path = layout::wal_file(unfit.first);
+        drop(unfit);
+        self.shared
+            .disk
+            .remove(&path)
+            .map_err(|error| Fatal::new("removing", &path, error))
     }
 
     /// The writer went on to `link`; its next file will begin at `next_first`.
@@ -125,17 +151,74 @@ impl<D: Disk> WalStock<D> {
             first
         };
         let made = self.make(first, 0);
+        Ok(self.prepared(first, made)?.is_some())
+    }
+
+    /// Keeps what was made as the spare, and gives its capacity; none where the disk is full.
+    fn prepared(
+        &self,
+        first: u64,
+        made: Result<WalFile<D>, StepError>,
+    ) -> Result<Option<u64>, Fatal> {
         let mut state = self.state.lock();
         state.preparing = false;
         self.prepared.notify_all();
         match made {
             Ok(file) => {
+                let capacity = file.capacity;
                 state.spare = Some(file);
-                Ok(true)
+                Ok(Some(capacity))
             },
-            Err(StepError::NoSpace) => Ok(false),
+            Err(StepError::NoSpace) => {
+                state.starved = Some(first);
+                Ok(None)
+            },
             Err(StepError::Fatal(fatal)) => Err(fatal),
         }
+    }
+
+    /// Once the disk is known to be full: makes a small file ready, in place of the whole one that
+    /// there was no space for.
+    pub(crate) fn prepare_small(&self) -> Result<(), Fatal> {
+        {
+            let mut state = self.state.lock();
+            state.wanted = state.wanted.or(state.starved);
+            state.starved = None;
+        }
+        self.prepare().map(drop)
+    }
+
+    /// Whether a whole file is ready for the writer; makes it if there is space again.
+    pub(crate) fn prepare_whole(&self) -> Result<bool, Fatal> {
+        let whole = self.shared.options.wal_file_bytes;
+        let (first, small) = {
+            let mut state = self.state.lock();
+            if state.preparing {
+                return Ok(false);
+            }
+            match &state.spare {
+                Some(spare) if spare.capacity >= whole => return Ok(true),
+                _ => {},
+            }
+            let small = state.spare.take();
+            let wanted = state.wanted.take().or(state.starved.take());
+            // none of them: the writer is just going on to its next file
+            let Some(first) = small.as_ref().map(|spare| spare.first).or(wanted) else {
+                return Ok(false);
+            };
+            state.preparing = true;
+            (first, small)
+        };
+        let removed = small.map_or(Ok(()), |small| self.remove_unused(small));
+        let made = match removed {
+            Ok(()) => match self.make_whole(first, 0) {
+                Err(StepError::NoSpace) => self.make_small(first, 0),
+                other => other,
+            },
+            Err(fatal) => Err(fatal.into()),
+        };
+        let capacity = self.prepared(first, made)?;
+        Ok(capacity.is_some_and(|capacity| capacity >= whole))
     }
 
     /// Waits until [`Self::prepare`] has something to do, or `limit` has passed.
@@ -198,7 +281,23 @@ impl<D: Disk> WalStock<D> {
         Ok(())
     }
 
+    /// A whole file; a small one where the disk is known to be full, so that changes that free
+    /// space can still be written.
     fn make(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
+        if self.shared.counters.no_space.load(Ordering::Relaxed) == 0 {
+            self.make_whole(first, capacity_min)
+        } else {
+            self.make_small(first, capacity_min)
+        }
+    }
+
+    fn make_small(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
+        let whole = self.shared.options.wal_file_bytes.max(capacity_min);
+        let small = capacity_min.next_multiple_of(ALIGNMENT) + SMALL_BYTES;
+        create(&self.shared, first, small.min(whole))
+    }
+
+    fn make_whole(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
         let capacity = self.shared.options.wal_file_bytes;
         if capacity >= capacity_min {
             let free = self.state.lock().free.pop();

@@ -4,16 +4,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::disk::real::RealDisk;
+use crate::disk::Disk;
 use crate::volume::error::{Fatal, OpenError, StepError};
 use crate::volume::sink::checkpoint::CheckpointJob;
 
-type Job = CheckpointJob<RealDisk>;
-
 /// Takes a job, works on it, gives it back.
-pub(super) struct Checkpointer {
-    jobs: SyncSender<Job>,
-    results: Receiver<(Job, Result<(), StepError>)>,
+pub(super) struct Checkpointer<D: Disk> {
+    jobs: SyncSender<CheckpointJob<D>>,
+    results: Receiver<(CheckpointJob<D>, Result<(), StepError>)>,
     /// What was covered before the checkpoint under way.
     under_way: Option<u64>,
     begun: Duration,
@@ -21,17 +19,17 @@ pub(super) struct Checkpointer {
 }
 
 /// A job that came back.
-pub(super) struct Finished {
-    pub(super) job: Job,
+pub(super) struct Finished<D: Disk> {
+    pub(super) job: CheckpointJob<D>,
     pub(super) result: Result<(), StepError>,
     /// What was covered before it.
     pub(super) covered_before: u64,
 }
 
-impl Checkpointer {
+impl<D: Disk> Checkpointer<D> {
     /// Starts the thread at the time `now`.
     pub(super) fn start(now: Duration) -> Result<Self, Fatal> {
-        let (jobs, inbox) = sync_channel::<Job>(1);
+        let (jobs, inbox) = sync_channel::<CheckpointJob<D>>(1);
         let (outbox, results) = sync_channel(1);
         let builder = std::thread::Builder::new().name("checkpoint".to_owned());
         let thread = builder.spawn(move || {
@@ -67,7 +65,7 @@ impl Checkpointer {
     /// Hands the thread, which must be idle, a job.
     pub(super) fn begin(
         &mut self,
-        job: Job,
+        job: CheckpointJob<D>,
         covered_before: u64,
         now: Duration,
     ) -> Result<(), OpenError> {
@@ -77,7 +75,7 @@ impl Checkpointer {
     }
 
     /// The job under way, if it is done.
-    pub(super) fn poll(&mut self) -> Result<Option<Finished>, OpenError> {
+    pub(super) fn poll(&mut self) -> Result<Option<Finished<D>>, OpenError> {
         match self.results.try_recv() {
             Ok(back) => Ok(Some(self.finished(back))),
             Err(TryRecvError::Empty) => Ok(None),
@@ -86,7 +84,7 @@ impl Checkpointer {
     }
 
     /// Waits for the job under way, if there is one.
-    pub(super) fn wait(&mut self) -> Result<Option<Finished>, OpenError> {
+    pub(super) fn wait(&mut self) -> Result<Option<Finished<D>>, OpenError> {
         if self.is_idle() {
             return Ok(None);
         }
@@ -94,7 +92,10 @@ impl Checkpointer {
         Ok(Some(self.finished(back)))
     }
 
-    fn finished(&mut self, (job, result): (Job, Result<(), StepError>)) -> Finished {
+    fn finished(
+        &mut self,
+        (job, result): (CheckpointJob<D>, Result<(), StepError>),
+    ) -> Finished<D> {
         Finished {
             job,
             result,

@@ -41,7 +41,7 @@ fn start_sink(
     thread::spawn(move || {
         let mut taken = Vec::new();
         loop {
-            let (windows, end) = inbox.take(idle);
+            let Came { windows, end, .. } = inbox.take(idle);
             taken.extend(windows.iter().map(|window| window.end.lsn));
             count.raise(taken.len() as u64);
             if let Some(end) = end {
