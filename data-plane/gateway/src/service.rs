@@ -19,13 +19,18 @@ use crate::body::{BodyReader, Held, Refused};
 use crate::errors;
 use crate::handlers::{Answer, Handlers};
 use crate::meters::{Meters, Outcome};
-use crate::options::Options;
+use crate::options::{Budgets, Options};
 use crate::reply::{self, ReplyBody};
 use crate::request_id::RequestIds;
 use crate::watch::{Activity, Sending};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+
+/// Answers up to this are not charged: the time to take them bounds them.
+const UNCHARGED_BYTES: u64 = 4 * 1024;
+/// Answers up to this are for the small lane.
+const SMALL_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Everything that requests share.
 pub(crate) struct Service<S, C> {
@@ -40,7 +45,7 @@ pub(crate) struct Service<S, C> {
 struct Answered {
     reply: Reply,
     outcome: Outcome,
-    /// The memory of a page of records.
+    /// The memory of a larger answer.
     permit: Option<Permit>,
     body_bytes: usize,
 }
@@ -85,8 +90,11 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         self.meters.request(answered.outcome, parts.version, took);
         self.meters
             .bytes(answered.body_bytes, answered.reply.body.len());
-        if let Some(permit) = answered.permit.take() {
-            let sending = activity.sending(answered.reply.body.len() as u64);
+        if !answered.reply.body.is_empty() {
+            let (permit, sending) = (
+                answered.permit.take(),
+                activity.sending(answered.reply.body.len() as u64),
+            );
             answered.reply.body = held_until_sent(answered.reply.body, permit, sending);
         }
         let cut = matches!(answered.reply.status, 408 | 413);
@@ -144,9 +152,11 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
             Ok(request) => self.handlers.call(&scope, request).await,
             Err(error) => Err(error),
         };
-        drop(permit);
         match answer {
-            Ok(answer) => Answered::ok(operation, codec, answer, body_bytes),
+            Ok(answer) => {
+                let answered = Answered::ok(operation, codec, answer, body_bytes);
+                answered.charged(operation, codec, &self.options.budgets, permit)
+            },
             Err(error) => {
                 let outcome = Outcome::of_error(Some(operation), &error);
                 Answered::bare(Reply::error(codec, &error), outcome, body_bytes)
@@ -181,6 +191,44 @@ impl Answered {
             body_bytes,
         }
     }
+
+    /// Gives a larger answer memory until it is sent, or throttles it. What was put stays put: its
+    /// answer keeps memory of its own request, `body`.
+    fn charged(
+        mut self,
+        operation: Operation,
+        codec: Codec,
+        budgets: &Budgets,
+        mut body: Permit,
+    ) -> Self {
+        let bytes = self.reply.body.len() as u64;
+        if self.permit.is_some() || bytes <= UNCHARGED_BYTES {
+            return self;
+        }
+        if operation == Operation::PutRecords {
+            body.shrink_to(bytes);
+            self.permit = Some(body);
+            return self;
+        }
+        self.permit = memory_for(budgets, bytes);
+        if self.permit.is_some() {
+            return self;
+        }
+        let error = errors::overloaded();
+        let outcome = Outcome::of_error(Some(operation), &error);
+        Self::bare(Reply::error(codec, &error), outcome, self.body_bytes)
+    }
+}
+
+/// Memory for an answer of `bytes`, in the lane of its size or the other one.
+fn memory_for(budgets: &Budgets, bytes: u64) -> Option<Permit> {
+    let [small, large] = &budgets.responses;
+    let lanes = if bytes <= SMALL_ANSWER_BYTES {
+        [small, large]
+    } else {
+        [large, small]
+    };
+    lanes.into_iter().find_map(|lane| lane.take(bytes))
 }
 
 /// What a request is answered in if it does not come as far as to be routed.
@@ -224,11 +272,11 @@ fn refused_with(codec: Codec, status: u16, name: &str) -> Answered {
     Answered::bare(reply, Outcome::bare(status), 0)
 }
 
-/// The bytes of a page, holding on to their memory until the last of them is sent.
-fn held_until_sent(bytes: Bytes, permit: Permit, sending: Sending) -> Bytes {
+/// The bytes of an answer, holding on to their memory until the last of them is sent.
+fn held_until_sent(bytes: Bytes, permit: Option<Permit>, sending: Sending) -> Bytes {
     struct HeldBytes {
         bytes: Bytes,
-        _permit: Permit,
+        _permit: Option<Permit>,
         _sending: Sending,
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Activity {
     replies: Mutex<Replies>,
 }
 
-/// Large answers that are not sent yet.
+/// Answers that are not sent yet.
 #[derive(Debug, Default)]
 struct Replies {
     next: u64,
@@ -98,7 +98,7 @@ impl Drop for InFlight {
     }
 }
 
-/// A large answer under way.
+/// An answer under way.
 #[derive(Debug)]
 pub(crate) struct Sending {
     activity: Arc<Activity>,

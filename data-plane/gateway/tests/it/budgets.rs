@@ -1,7 +1,10 @@
 //! Memory that is used up throttles, lane by lane.
 
+use millstream_stream::{NewStream, Settings};
+use millstream_types::StreamMode;
+
 use crate::client::{Connection, head, put_body, request};
-use crate::fixture::{Fixture, Setup};
+use crate::fixture::{Fixture, Setup, home};
 use crate::slow::iterator;
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -91,6 +94,40 @@ async fn readers_get_smaller_pages_and_then_throttling() {
         records(&connection.ask("GetRecords", &body).await.text()),
         100
     );
+}
+
+#[tokio::test]
+async fn a_list_takes_memory_until_it_is_sent() {
+    let fixture = Fixture::start(Setup::default()).await;
+    let stream = NewStream {
+        name: "wide".parse().expect("a name"),
+        mode: StreamMode::Provisioned,
+        shard_count: 100,
+        settings: Settings::default(),
+    };
+    fixture
+        .streams
+        .create(&home(), stream)
+        .await
+        .expect("created");
+    let mut connection = Connection::open(fixture.addr).await;
+    let body = r#"{"StreamName":"wide"}"#;
+    let hogs: Vec<_> = fixture
+        .budgets
+        .responses
+        .iter()
+        .map(|lane| lane.take(lane.free_bytes()).expect("free"))
+        .collect();
+    let answer = connection.ask("ListShards", body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains(THROTTLED), "{}", answer.text());
+    assert_eq!(connection.ask("ListStreams", "{}").await.status, 200);
+    drop(hogs);
+    let answer = connection.ask("ListShards", body).await;
+    assert_eq!(answer.text().matches("\"ShardId\"").count(), 100);
+    fixture
+        .until("it is given back", |f| f.held_bytes() == 0)
+        .await;
 }
 
 #[tokio::test]

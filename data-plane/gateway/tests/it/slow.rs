@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use millstream_clock::task;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
-use crate::client::{Connection, head, put_body, request};
+use crate::client::{Connection, head, http2_request, put_body, request};
 use crate::fixture::{Fixture, SHORT, STREAM, Setup};
 
 fn closed(fixture: &Fixture, reason: &str) -> bool {
@@ -130,6 +133,24 @@ async fn a_reader_that_stops_is_cut_and_its_page_given_back() {
         .await;
     let mut rest = Vec::new();
     assert!(reader.stream.read_to_end(&mut rest).await.is_err() || rest.len() < 8 << 20);
+}
+
+#[tokio::test]
+async fn an_http2_client_without_a_window_is_cut_whatever_it_asked() {
+    let fixture = Fixture::with_timeouts(SHORT).await;
+    let stream = TcpStream::connect(fixture.addr).await.expect("connected");
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    drop(task::spawn("http2-client", connection));
+    let asked = http2_request("ListStreams", "{}".to_owned());
+    let answer = sender.send_request(asked).await.expect("a head");
+    fixture
+        .until("the reader is cut", |f| closed(f, "slow_reader"))
+        .await;
+    drop(answer);
 }
 
 /// The first iterator of the fixture's shard.
