@@ -284,9 +284,9 @@ async fn shards_of_a_replaced_volume_are_lost_for_their_home_and_fail_for_client
     assert_eq!(held, Ok(Vec::new()));
 
     servers.pop().expect("two").end().await;
-    let empty = std::sync::Arc::new(millstream_storage::memory::MemoryStore::new(
-        std::sync::Arc::clone(&world.clock),
-    ));
+    let empty = Arc::new(millstream_storage::memory::MemoryStore::new(Arc::clone(
+        &world.clock,
+    )));
     servers.push(world.serve(empty, group(1), 2).await);
     assert!(peers.place(POOL, (1, 1), &placed(&servers)));
     gateway.place(2, &servers).await;
