@@ -242,7 +242,7 @@ mod tests {
         let mut facts = facts(Fact::Retained, 1);
         facts.message = Some("set spec.retentionPeriodHours to 168 or more".to_owned());
         let seen = at(&facts);
-        let message = facts.message.clone().expect("set");
+        let message = facts.message.expect("set");
         assert_eq!(seen.phase, Phase::Stalled(Reason::Refused, message));
         assert_eq!(seen.stream_status, None);
     }

@@ -142,7 +142,7 @@ fn a_placement_of_a_pool_that_nobody_made_is_kept_and_not_routed() {
         },
         other => panic!("{other:?}"),
     };
-    let both = Some([pool_id("a/p"), id.clone()].into());
+    let both = Some([pool_id("a/p"), id].into());
     assert_eq!(routed(&leader), (vec!["a/p".to_owned()], both.clone()));
     assert_eq!(leader.coordinator.orphans().len(), 1, "it is kept");
     // Its pool is made after all, or again.
