@@ -159,6 +159,11 @@ impl Store {
         self.queue.close();
         self.log.join().expect("the log ends");
         self.inbox.close(true);
+        let ended = (0..TRIES_MAX).any(|_| {
+            std::thread::sleep(TRY_AGAIN);
+            self.sink.is_finished()
+        });
+        assert!(ended, "the sink does not end");
         self.sink.join().expect("the sink ends");
         self.failed.borrow().clone()
     }
@@ -236,4 +241,41 @@ async fn a_log_without_space_for_its_next_file_takes_trims_and_then_appends_agai
     assert_eq!((read.records.len(), read.next), (1, before + 1));
     let kept = shared.rows(b"row").remove(0).1;
     assert_eq!(kept[..8], row.to_le_bytes(), "the newest row is kept");
+}
+
+#[tokio::test]
+async fn a_clean_end_on_a_full_disk_ends_and_loses_nothing() {
+    let store = Store::start();
+    store
+        .apply(Change::OpenShard(SHARD))
+        .await
+        .expect("a new shard");
+    store.settle();
+    store.disk.set_capacity(Some(store.disk.allocated()));
+    // more than the reserve has room for, and less than the log's first file
+    for _ in 0..60 {
+        if store.append().await.is_err() {
+            break;
+        }
+    }
+    let next = store.next();
+    let disk = store.disk.clone();
+    assert_eq!(store.end(), None, "a full disk is no failure");
+
+    disk.restart(crate::disk::sim::Crash::Power);
+    disk.set_capacity(None);
+    let (clock, entropy) = (SystemClock::new(), SeededEntropy::new(2));
+    let opened = open(
+        Arc::new(disk),
+        options(),
+        Arc::new(clock),
+        Arc::new(entropy),
+    );
+    let limit = ReadLimit {
+        records: 100,
+        bytes: usize::MAX,
+    };
+    let shared = opened.expect("it opens").shared;
+    let read = read::read(&shared, SHARD, 1, limit).expect("readable");
+    assert_eq!(read.records.len() as u64 + 1, next);
 }
