@@ -201,7 +201,7 @@ impl<D: Disk> WalStock<D> {
                 _ => {},
             }
             let small = state.spare.take();
-            let wanted = state.wanted.take().or(state.starved.take());
+            let wanted = state.wanted.take().or_else(|| state.starved.take());
             // none of them: the writer is just going on to its next file
             let Some(first) = small.as_ref().map(|spare| spare.first).or(wanted) else {
                 return Ok(false);
