@@ -14,15 +14,15 @@ use crate::placement::{HOMES_MAX, Home, Placement, PoolId};
 use crate::version::PlacementVersion;
 
 impl Coordinator {
-    /// Takes a report. One that goes by what this leader cannot have given counts for nothing: it
-    /// ends the session.
+    /// Takes a report. One of an earlier life of a group counts for nothing; nor does one that goes by
+    /// what this leader cannot have given, and that ends the session.
     pub(super) fn take_observed(
         &mut self,
         session: u64,
         state: Arc<ObservedState>,
         now: Duration,
     ) -> Option<Effect> {
-        if !self.servers.is_in(session, &state.server) {
+        if !self.servers.is_in(session, &state.server) || self.servers.is_outlived(&state) {
             return None;
         }
         if let Some(seen) = state.desired.filter(|seen| !self.can_have_given(*seen)) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use millstream_link::{Identity, Role};
 
-use millstream_types::{GroupId, StreamUid};
+use millstream_types::{Epoch, GroupId, StreamUid};
 
 use crate::desired::DesiredState;
 use crate::observed::{CataloguePoint, ObservedState, ObservedStream};
@@ -22,6 +22,8 @@ pub(super) struct Server {
     pub(super) session: Option<u64>,
     /// The last report of any session.
     pub(super) observed: Option<Arc<ObservedState>>,
+    /// The latest life of its group that has reported.
+    life: Epoch,
     /// The streams of that report.
     streams: BTreeMap<StreamUid, Row>,
     /// Whether it has reported in this session: before that it is told nothing.
@@ -77,6 +79,9 @@ impl Server {
             (stream.uid, Row { place, since })
         });
         self.streams = rows.collect();
+        if state.group.is_some() {
+            self.life = self.life.max(state.epoch);
+        }
         self.observed = Some(Arc::clone(state));
     }
 
@@ -138,6 +143,7 @@ impl Servers {
         let entry = self.0.entry(server).or_insert(Server {
             session: None,
             observed: None,
+            life: Epoch(0),
             streams: BTreeMap::new(),
             reported: false,
             told: None,
@@ -196,6 +202,13 @@ impl Servers {
         if first && state.server.role() == Role::Gateway {
             self.forget_told();
         }
+    }
+
+    /// Whether the report is of a process that a later life of its group has outlived: it knows nothing
+    /// of what its successor has made and removed.
+    pub(super) fn is_outlived(&self, state: &ObservedState) -> bool {
+        let entry = self.0.get(&state.server);
+        state.group.is_some() && entry.is_some_and(|entry| state.epoch < entry.life)
     }
 
     /// The version that the server goes by is above what it was told: it must be told again.

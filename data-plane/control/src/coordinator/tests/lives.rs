@@ -1,5 +1,7 @@
 //! The life of a stream: made, deleted, retained, taken back.
 
+use millstream_types::Epoch;
+
 use super::*;
 
 #[test]
@@ -41,6 +43,34 @@ fn a_server_that_removes_once_more_what_is_gone_gives_it_no_home() {
         leader.observe(0, report("a/p", 0, &[]));
         assert_eq!(leader.homes("a/p"), [], "{is_let_go}");
     }
+}
+
+#[test]
+fn a_process_that_was_outlived_gives_a_stream_that_is_gone_no_home() {
+    let mut leader = settled();
+    leader.feed(Input::Streams(vec![stream(1, "a/p")]));
+    let of_life = |life: u64, streams: &[(u128, StreamPhase)]| ObservedState {
+        epoch: Epoch(life),
+        ..report("a/p", 0, streams)
+    };
+    leader.observe(0, of_life(7, &[(1, StreamPhase::Active)]));
+    // The pod goes on elsewhere; the stream is removed there.
+    leader.attach(8, of_life(8, &[(1, StreamPhase::Active)]));
+    let mut gone = stream(1, "a/p");
+    gone.delete = true;
+    leader.feed(Input::Streams(vec![gone]));
+    leader.observe(8, of_life(8, &[(1, StreamPhase::Gone)]));
+    leader.feed(Input::Streams(Vec::new()));
+    assert_eq!(leader.homes("a/p"), []);
+    // The former process is heard of again.
+    leader.attach(9, of_life(7, &[(1, StreamPhase::Active)]));
+    assert_eq!(leader.homes("a/p"), [], "it knows nothing of the end");
+    leader.attach(10, of_life(8, &[]));
+    assert_eq!(leader.homes("a/p"), []);
+    // What begins after it has no life yet, and then a later one.
+    leader.attach(11, ObservedState::starting(server("a/p", 0)));
+    leader.observe(11, of_life(9, &[(2, StreamPhase::Retained)]));
+    assert_eq!(leader.homes("a/p"), [(2, 0)]);
 }
 
 #[test]
