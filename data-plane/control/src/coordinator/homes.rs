@@ -33,7 +33,7 @@ impl Coordinator {
                 seen,
             });
         }
-        self.servers.observed(session, &state, now);
+        self.servers.observed(&state, now);
         if let Some(goes_by) = state.desired
             && goes_by.term == self.term
             && self.servers.is_ahead(&state.server, goes_by)

@@ -187,11 +187,8 @@ impl Servers {
         entry.is_some_and(|entry| entry.session == Some(session))
     }
 
-    /// A report in the server's own session.
-    pub(super) fn observed(&mut self, session: u64, state: &Arc<ObservedState>, now: Duration) {
-        if !self.is_in(session, &state.server) {
-            return;
-        }
+    /// A report that counts: in the server's own session, and not outlived.
+    pub(super) fn observed(&mut self, state: &Arc<ObservedState>, now: Duration) {
         let Some(entry) = self.0.get_mut(&state.server) else {
             return;
         };
