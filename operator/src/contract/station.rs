@@ -130,13 +130,7 @@ impl Station {
                 tracing::warn!(%server, %seen, term = self.0.term, "a server goes by what this \
                     leader did not give; its session ends. If every server does, the lease was \
                     deleted: set its spec.leaseTransitions above that of the servers");
-                let mut sessions = self.0.sessions.lock();
-                if sessions
-                    .get(&server)
-                    .is_some_and(|seat| seat.session == session)
-                {
-                    sessions.remove(&server);
-                }
+                self.end_session(&server, session);
             },
         }
     }
@@ -226,16 +220,18 @@ impl Station {
             server: server.clone(),
             session,
         });
-        let mut sessions = self.0.sessions.lock();
-        if sessions
-            .get(&server)
-            .is_some_and(|seat| seat.session == session)
-        {
-            sessions.remove(&server);
-        }
-        drop(sessions);
+        self.end_session(&server, session);
         self.count_servers();
         self.0.changed.beat();
+    }
+
+    /// Ends a session by letting go of its other end, unless the server has a later one.
+    fn end_session(&self, server: &Identity, session: u64) {
+        let mut sessions = self.0.sessions.lock();
+        let seat = sessions.get(server);
+        if seat.is_some_and(|seat| seat.session == session) {
+            sessions.remove(server);
+        }
     }
 
     fn count_servers(&self) {
