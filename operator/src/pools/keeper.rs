@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::applied::{Applied, Wanted};
 use super::build::{PoolInput, ca_bundle, objects, stateful_set};
-use super::last_look::LastLook;
+use super::last_look::{LastLook, Stays};
 use super::metrics_token::Tokens;
 use super::retire::{self, Verdict};
 use super::roll::{self, Step};
@@ -170,15 +170,17 @@ impl Keeper {
             let annotations = set.metadata.annotations.as_ref();
             match retire::verdict(annotations, demand.objects.len(), demand.retained) {
                 Verdict::Keep => {},
-                Verdict::Delete
-                    if pool_id(key)
-                        .is_none_or(|pool| context.station.refused().contains_key(&pool)) =>
-                {
-                    let note = "the pool stays: its placement cannot be used, and without it \
-                                nobody knows which streams are retained";
-                    self.warn(key, set, "PoolInUse", note.to_owned()).await;
+                Verdict::Delete => {
+                    let refused = context.station.refused();
+                    let why = pool_id(key).map_or(Some("no pool is named so"), |pool| {
+                        refused.get(&pool).map(String::as_str)
+                    });
+                    let Some(why) = why else {
+                        return self.retire(key, set).await;
+                    };
+                    self.stays(key, set, Stays::Unreadable(why.to_owned()))
+                        .await;
                 },
-                Verdict::Delete => return self.retire(key).await,
                 Verdict::StreamsInTheWay(count) => {
                     let note = format!("the pool stays: {count} DataStreams name it");
                     self.warn(key, set, "PoolInUse", note).await;
@@ -346,11 +348,12 @@ impl Keeper {
     /// Deletes everything of a pool, the set last: while it is there, the wish is there too. An
     /// object that was made meanwhile keeps it; and a stream that was placed in it has changed its
     /// placement, which is deleted only as it was seen to be empty.
-    async fn retire(&mut self, key: &PoolKey) -> Result<(), kube::Error> {
-        let (client, namespace) = (&self.context.client, &key.namespace);
+    async fn retire(&mut self, key: &PoolKey, set: &StatefulSet) -> Result<(), kube::Error> {
+        let context = Arc::clone(&self.context);
+        let (client, namespace) = (&context.client, &key.namespace);
         let name = key.object_name();
-        if LastLook::at(client, key).await?.deletable().is_none() {
-            tracing::info!(pool = %key, "it is not deleted: it is no longer empty, or not yet");
+        if let Err(why) = LastLook::at(client, key).await?.deletable() {
+            self.stays(key, set, why).await;
             return Ok(());
         }
         // If it stays after all, all of this is applied again.
@@ -359,9 +362,12 @@ impl Keeper {
         delete::<NetworkPolicy>(client, namespace, &name, None).await?;
         delete::<Service>(client, namespace, &name, None).await?;
         delete::<ServiceAccount>(client, namespace, &name, None).await?;
-        let Some(last) = LastLook::at(client, key).await?.deletable() else {
-            tracing::info!(pool = %key, "it stays: something has come into it");
-            return Ok(());
+        let last = match LastLook::at(client, key).await?.deletable() {
+            Ok(last) => last,
+            Err(why) => {
+                self.stays(key, set, why).await;
+                return Ok(());
+            },
         };
         if let Some(placement) = last.placement {
             let map = key.placement_name();
@@ -373,6 +379,16 @@ impl Keeper {
         }
         tracing::info!(pool = %key, "a pool was deleted");
         Ok(())
+    }
+
+    /// A pool is not deleted after all. What people have to mend they are told.
+    async fn stays(&mut self, key: &PoolKey, set: &StatefulSet, why: Stays) {
+        if matches!(why, Stays::Unreadable(_)) {
+            let note = format!("the pool stays: {why}");
+            self.warn(key, set, "PoolInUse", note).await;
+        } else {
+            tracing::info!(pool = %key, %why, "a pool is not deleted");
+        }
     }
 
     /// Tells people once what is in the way.

@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Preconditions};
 use kube::{Api, Client};
-use millstream_control::Placement;
 use millstream_crds::data_stream::DataStreamResource;
 
 use super::retire::{self, Verdict};
 use super::view;
+use crate::contract::placements;
 use crate::names::PoolKey;
 
 /// A pool as it is now.
@@ -33,6 +33,20 @@ pub struct Deletable {
     pub placement: Option<Preconditions>,
 }
 
+/// Why a pool stays after all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stays {
+    /// The wish was taken back, or the pool is paused or gone.
+    #[error("nobody asks for its end any more")]
+    NotAsked,
+    /// What is watched will say the same in a moment.
+    #[error("it is not empty")]
+    InUse,
+    /// Its placement is not what was read when this leader began.
+    #[error("its placement cannot be used ({0}), and without it nobody knows what it holds")]
+    Unreadable(String),
+}
+
 impl LastLook {
     /// Looks at the pool.
     ///
@@ -51,28 +65,30 @@ impl LastLook {
         })
     }
 
-    /// What of the pool is to be deleted now; none if it stays after all. A placement that cannot be
-    /// read may hold streams.
-    #[must_use]
-    pub fn deletable(&self) -> Option<Deletable> {
-        let set = self.set.as_ref().filter(|set| !view::is_paused(set))?;
-        let homes = self.placement.as_ref().map_or(Some(0), homes)?;
+    /// What of the pool is to be deleted now.
+    ///
+    /// # Errors
+    /// Why it stays. A placement that cannot be read may hold streams.
+    pub fn deletable(&self) -> Result<Deletable, Stays> {
+        let set = self.set.as_ref().filter(|set| !view::is_paused(set));
+        let set = set.ok_or(Stays::NotAsked)?;
+        let homes = self.placement.as_ref().map_or(Ok(0), homes)?;
         let annotations = set.metadata.annotations.as_ref();
-        let verdict = retire::verdict(annotations, self.streams, homes);
-        (verdict == Verdict::Delete).then(|| Deletable {
-            set: as_it_is(&set.metadata),
-            placement: self.placement.as_ref().map(|map| as_it_is(&map.metadata)),
-        })
+        match retire::verdict(annotations, self.streams, homes) {
+            Verdict::Keep => Err(Stays::NotAsked),
+            Verdict::StreamsInTheWay(_) | Verdict::RecordsInTheWay(_) => Err(Stays::InUse),
+            Verdict::Delete => Ok(Deletable {
+                set: as_it_is(&set.metadata),
+                placement: self.placement.as_ref().map(|map| as_it_is(&map.metadata)),
+            }),
+        }
     }
 }
 
-/// How many streams a placement holds; none if it cannot be read.
-fn homes(map: &ConfigMap) -> Option<usize> {
-    let texts = map.data.iter().flat_map(|data| data.values());
-    let count = |placement: Placement| placement.homes.len();
-    texts
-        .map(|text| Placement::from_json(text).ok().map(count))
-        .sum()
+/// How many streams a placement holds.
+fn homes(map: &ConfigMap) -> Result<usize, Stays> {
+    let placement = placements::written(map).map_err(Stays::Unreadable)?;
+    Ok(placement.homes.len())
 }
 
 fn as_it_is(metadata: &ObjectMeta) -> Preconditions {
@@ -84,7 +100,7 @@ fn as_it_is(metadata: &ObjectMeta) -> Preconditions {
 
 #[cfg(test)]
 mod tests {
-    use millstream_control::PoolId;
+    use millstream_control::{Placement, PoolId};
     use serde_json::{Value, json};
 
     use super::*;
@@ -126,19 +142,21 @@ mod tests {
         assert_eq!(goes.set.resource_version.as_deref(), Some("7"));
         let placement = goes.placement.expect("there");
         assert_eq!(placement.resource_version.as_deref(), Some("8"));
-        assert!(look(0, &asked, None).deletable().is_some());
-        for stays in [
-            look(1, &asked, Some(&empty)),
-            look(0, &asked, Some(&full)),
-            look(0, &asked, Some("{")),
-            look(0, &paused, None),
-            look(0, &json!({}), None),
-            LastLook {
-                set: None,
-                ..look(0, &asked, None)
-            },
+        assert!(look(0, &asked, None).deletable().is_ok());
+        let without_set = LastLook {
+            set: None,
+            ..look(0, &asked, None)
+        };
+        for (stays, why) in [
+            (look(1, &asked, Some(&empty)), Stays::InUse),
+            (look(0, &asked, Some(&full)), Stays::InUse),
+            (look(0, &paused, None), Stays::NotAsked),
+            (look(0, &json!({}), None), Stays::NotAsked),
+            (without_set, Stays::NotAsked),
         ] {
-            assert!(stays.deletable().is_none(), "{stays:?}");
+            assert_eq!(stays.deletable().err(), Some(why), "{stays:?}");
         }
+        let broken = look(0, &asked, Some("{")).deletable();
+        assert!(matches!(broken, Err(Stays::Unreadable(_))), "{broken:?}");
     }
 }

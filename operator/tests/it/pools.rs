@@ -111,6 +111,32 @@ async fn a_stream_that_is_made_as_its_pool_goes_keeps_the_pool() {
 }
 
 #[tokio::test]
+async fn a_pool_whose_placement_was_broken_meanwhile_stays_and_says_so() {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    retire_stream(&rig, "a").await;
+    plan_made(&rig, "barrier").await;
+    let mut map = rig.mock.find(MAPS, TEAM, MAP).expect("there");
+    let good = std::mem::replace(&mut map["data"]["placement.json"], json!("{"));
+    rig.mock.put(MAPS, map.clone());
+    rig.annotate(SETS, SET_NAME, DELETE_POOL, "true");
+    rig.wait_for("the warning", || {
+        rig.events().contains(&"PoolInUse".to_owned()).then_some(())
+    })
+    .await;
+    assert!(rig.mock.find(SETS, TEAM, SET_NAME).is_some());
+    map["data"]["placement.json"] = good;
+    rig.mock.put(MAPS, map);
+    rig.wait_for("the pool's end", || {
+        rig.mock.find(SETS, TEAM, SET_NAME).is_none().then_some(())
+    })
+    .await;
+    drop(servers);
+}
+
+#[tokio::test]
 async fn a_pool_that_begins_anew_waits_until_the_pods_of_the_former_one_are_gone() {
     let mut rig = Rig::new().await;
     rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
