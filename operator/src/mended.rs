@@ -14,19 +14,23 @@ use crate::reach::{can_read, forbidden};
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often nothing is gained by an end, first: a tenant that breaks what is its own and mends it,
+/// again and again, changes the leader of all so much less often.
+const LOOKS_BEFORE_A_GAIN: u32 = 4;
 
 /// Returns once the next leader would begin with something else.
 pub async fn mended(context: &Context) {
-    loop {
+    for looks in 1.. {
         task::sleep(LOOK_EVERY).await;
-        if look(context).await {
+        let may_gain = looks > LOOKS_BEFORE_A_GAIN;
+        if has_lost(context).await || (may_gain && has_gained(context).await) {
             return;
         }
     }
 }
 
-/// Whether something that was left out can be used now, or something has to be left out.
-pub async fn look(context: &Context) -> bool {
+/// Whether something that was left out can be used now.
+pub async fn has_gained(context: &Context) -> bool {
     for namespace in context.reach.left_out() {
         match can_read(&context.client, namespace).await {
             Ok(false) => {},
@@ -46,12 +50,17 @@ pub async fn look(context: &Context) -> bool {
             return true;
         }
     }
-    // The one kind whose old copies do harm: a key that was deleted would be used on.
-    context.secrets.take_forbidden() && has_lost(context).await
+    false
 }
 
 /// Whether a namespace that there is cannot be read any more. Of one that is gone nothing is used.
-async fn has_lost(context: &Context) -> bool {
+///
+/// Only a watch of Secrets that was refused is followed: they are the one kind whose old copies do
+/// harm, for a key that was deleted would be used on.
+pub async fn has_lost(context: &Context) -> bool {
+    if !context.secrets.take_forbidden() {
+        return false;
+    }
     let readable = context.reach.namespaces().unwrap_or_default();
     let there = readable.into_iter().filter(|namespace| {
         let found = context.namespaces.get_cluster_wide(namespace);

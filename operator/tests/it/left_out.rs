@@ -70,9 +70,9 @@ async fn a_namespace_that_may_not_be_read_is_left_out_until_it_may() {
     let metrics = rig.parts.metrics.text();
     let gauge = "millstream_operator_namespaces_left_out 1";
     assert!(metrics.contains(gauge), "{metrics}");
-    assert!(!mended::look(context).await);
+    assert!(!mended::has_gained(context).await);
     rig.mock.forbid(TEAM, false);
-    assert!(mended::look(context).await);
+    assert!(mended::has_gained(context).await);
     let mut rig = rig.succeed().await;
     let servers = rig.run_pool().await;
     rig.apply("c", json!({"pool": "default"}));
@@ -109,9 +109,9 @@ async fn a_placement_that_cannot_be_used_stops_no_other_pool_and_leaves_its_own_
     assert!(rig.mock.find(SETS, TEAM, SET_NAME).is_some());
 
     let context = &rig.leader.context;
-    assert!(!mended::look(context).await);
+    assert!(!mended::has_gained(context).await);
     write_map(&rig, good.as_str().expect("text"));
-    assert!(mended::look(context).await);
+    assert!(mended::has_gained(context).await);
     let mut rig = rig.succeed().await;
     servers.push(rig.attach(SMALL_POD).await);
     rig.wait_reason("b", "Active").await;
@@ -174,18 +174,18 @@ async fn a_namespace_that_cannot_be_read_any_more_is_left_out_and_its_keys_are_n
     // an API server that only begins forbids, too
     refuse_watches(&rig).await;
     rig.mock.forbid(TEAM, false);
-    assert!(!mended::look(&rig.leader.context).await);
+    assert!(!mended::has_lost(&rig.leader.context).await);
     rig = rig.succeed().await;
     assert_eq!(keys_of(&mut rig).await, [id]);
 
     refuse_watches(&rig).await;
-    assert!(mended::look(&rig.leader.context).await);
+    assert!(mended::has_lost(&rig.leader.context).await);
     rig = rig.succeed().await;
     assert_eq!(rig.leader.context.reach.namespaces(), Some(vec![HOME]));
     assert_eq!(keys_of(&mut rig).await, [""; 0]);
 
     rig.mock.forbid(TEAM, false);
-    assert!(mended::look(&rig.leader.context).await);
+    assert!(mended::has_gained(&rig.leader.context).await);
     rig = rig.succeed().await;
     assert_eq!(keys_of(&mut rig).await, [id]);
 }
