@@ -203,20 +203,15 @@ impl Engine {
     }
 
     async fn request(&self, request: Request) -> Result<Reply, StoreError> {
-        let charge = request.frame_len();
         let inner = &self.inner;
-        let admitted = inner
-            .admission
-            .admit(charge, matches!(request, Request::Apply(_)))
-            .await;
-        if let Err(refused) = admitted {
+        let admitted = inner.admission.admit(&inner.shared, &request).await;
+        let charge = admitted.inspect_err(|refused| {
             let counter = match refused {
                 StoreError::NoSpace => &inner.shared.counters.refused_no_space,
                 _ => &inner.shared.counters.refused_overloaded,
             };
             add(counter, 1);
-            return Err(refused);
-        }
+        })?;
         let (reply, answered) = oneshot::channel();
         inner.queue.push(Queued {
             request,

@@ -112,6 +112,7 @@ pub(crate) fn open<D: Disk>(
     write_pending(&shared, &mut sink)?;
     let numbering = show(&shared, &sink);
     let reserved = make_reserve(&shared)?;
+    shared.set_full(!reserved);
     Ok(Opened {
         log: LogLane::new(writer, numbering),
         shared,

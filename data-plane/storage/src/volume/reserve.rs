@@ -3,7 +3,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use super::error::{OpenError, is_no_space};
 use super::layout;
@@ -17,7 +16,7 @@ pub(crate) fn enter_full<D: Disk>(
     shared: &Shared<D>,
     stock: &WalStock<D>,
 ) -> Result<(), OpenError> {
-    shared.counters.no_space.store(1, Ordering::Relaxed);
+    shared.set_full(true);
     stock.remove_free()?;
     give_up_reserve(shared.disk.as_ref())?;
     Ok(stock.prepare_small()?)
@@ -34,7 +33,7 @@ pub(crate) fn leave_full<D: Disk>(
         return Ok(false);
     }
     if stock.prepare_whole()? {
-        shared.counters.no_space.store(0, Ordering::Relaxed);
+        shared.set_full(false);
         return Ok(true);
     }
     give_up_reserve(shared.disk.as_ref())?;
@@ -73,3 +72,6 @@ pub(crate) fn give_up_reserve<D: Disk>(disk: &D) -> Result<(), OpenError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

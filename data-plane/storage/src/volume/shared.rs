@@ -114,6 +114,28 @@ impl<D: Disk> Shared<D> {
             .unwrap_or_else(|| self.guard.lock().trusted())
     }
 
+    /// Notes whether the disk is full, and says so in the log where that is news. While it is,
+    /// appends are refused, and WAL files are made small and kept no longer than needed.
+    pub(crate) fn set_full(&self, full: bool) {
+        let was = self
+            .counters
+            .no_space
+            .swap(u64::from(full), Ordering::AcqRel)
+            != 0;
+        match (was, full) {
+            (false, true) => {
+                tracing::warn!("the disk is full: appends are refused until there is space");
+            },
+            (true, false) => tracing::info!("there is space again: appends are taken"),
+            _ => {},
+        }
+    }
+
+    /// Whether the disk was full when it was last looked at.
+    pub(crate) fn is_full(&self) -> bool {
+        self.counters.no_space.load(Ordering::Acquire) != 0
+    }
+
     pub(crate) fn shard(&self, uid: ShardUid) -> Option<Arc<Shard>> {
         self.shards.read().get(&uid).cloned()
     }

@@ -24,6 +24,11 @@ impl Request {
             Self::Apply(changes) => changes.iter().map(entry::change_len).sum(),
         }
     }
+
+    /// Whether it may free space, so that it is taken on a full disk too.
+    pub(crate) const fn may_free(&self) -> bool {
+        matches!(self, Self::Apply(_))
+    }
 }
 
 /// The answer to a [`Request`].

@@ -1,12 +1,15 @@
-//! Who may queue: a budget over everything that is not yet in a segment, and the flag of a full
-//! disk. A short burst waits; a lasting one is refused.
+//! Who may queue: a budget over everything that is not yet in a segment, and not on a full disk. A
+//! short burst waits; a lasting one is refused.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millstream_clock::task;
 use tokio::sync::Notify;
 
+use super::super::shared::Shared;
+use super::super::window::Request;
+use crate::disk::Disk;
 use crate::store::StoreError;
 
 /// How long a request waits for room before it is refused.
@@ -16,7 +19,6 @@ const WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Admission {
     held: AtomicUsize,
     limit: usize,
-    no_space: AtomicBool,
     released: Notify,
 }
 
@@ -25,16 +27,26 @@ impl Admission {
         Self {
             held: AtomicUsize::new(0),
             limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
-            no_space: AtomicBool::new(false),
             released: Notify::new(),
         }
     }
 
-    /// Takes `bytes` of the budget. A full disk refuses all but what may free space.
-    pub(super) async fn admit(&self, bytes: usize, may_free: bool) -> Result<(), StoreError> {
-        if self.no_space.load(Ordering::Acquire) && !may_free {
+    /// Takes what `request` weighs of the budget, and says how much that is. A full disk refuses
+    /// all but what may free space.
+    pub(super) async fn admit<D: Disk>(
+        &self,
+        shared: &Shared<D>,
+        request: &Request,
+    ) -> Result<usize, StoreError> {
+        if shared.is_full() && !request.may_free() {
             return Err(StoreError::NoSpace);
         }
+        let bytes = request.frame_len();
+        self.take(bytes).await?;
+        Ok(bytes)
+    }
+
+    async fn take(&self, bytes: usize) -> Result<(), StoreError> {
         if self.try_take(bytes) {
             return Ok(());
         }
@@ -71,10 +83,6 @@ impl Admission {
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Acquire)
     }
-
-    pub(super) fn set_no_space(&self, no_space: bool) {
-        self.no_space.store(no_space, Ordering::Release);
-    }
 }
 
 #[cfg(test)]
@@ -84,12 +92,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refuses_only_after_a_wait() {
         let admission = Admission::new(100);
-        assert_eq!(admission.admit(80, false).await, Ok(()));
-        assert_eq!(
-            admission.admit(30, false).await,
-            Err(StoreError::Overloaded)
-        );
-        let (later, ()) = tokio::join!(admission.admit(30, false), async {
+        assert_eq!(admission.take(80).await, Ok(()));
+        assert_eq!(admission.take(30).await, Err(StoreError::Overloaded));
+        let (later, ()) = tokio::join!(admission.take(30), async {
             task::sleep(WAIT / 2).await;
             admission.release(80);
         });
@@ -99,15 +104,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_over_the_limit_is_taken_alone() {
         let admission = Admission::new(100);
-        assert_eq!(admission.admit(500, false).await, Ok(()));
-        assert_eq!(admission.admit(1, false).await, Err(StoreError::Overloaded));
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_refuses_appends_but_not_changes() {
-        let admission = Admission::new(100);
-        admission.set_no_space(true);
-        assert_eq!(admission.admit(1, false).await, Err(StoreError::NoSpace));
-        assert_eq!(admission.admit(1, true).await, Ok(()));
+        assert_eq!(admission.take(500).await, Ok(()));
+        assert_eq!(admission.take(1).await, Err(StoreError::Overloaded));
     }
 }

@@ -5,7 +5,6 @@ mod checkpointer;
 mod threads;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -358,7 +357,6 @@ impl<D: Disk> SinkThread<D> {
 
     /// Refuses appends, frees what can be freed, and waits a little before the next try.
     fn meet_full_disk(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
-        self.show_full_disk(true);
         enter_full(&self.shared, &self.stock)?;
         if self.reserved {
             self.reserved = false;
@@ -382,25 +380,7 @@ impl<D: Disk> SinkThread<D> {
         }
         self.reserve_tried = now;
         self.reserved = leave_full(&self.shared, &self.stock)?;
-        self.show_full_disk(!self.reserved);
         Ok(())
-    }
-
-    fn show_full_disk(&self, full: bool) {
-        let shown = self
-            .shared
-            .counters
-            .no_space
-            .swap(u64::from(full), Ordering::Relaxed)
-            != 0;
-        self.admission.set_no_space(full);
-        match (shown, full) {
-            (false, true) => {
-                tracing::warn!("the disk is full: appends are refused until there is space");
-            },
-            (true, false) => tracing::info!("there is space again: appends are taken"),
-            _ => {},
-        }
     }
 }
 

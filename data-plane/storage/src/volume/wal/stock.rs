@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::counters::add;
@@ -249,7 +248,7 @@ impl<D: Disk> WalStock<D> {
                     return Ok(());
                 };
                 let whole = link.capacity == self.shared.options.wal_file_bytes;
-                let full = self.shared.counters.no_space.load(Ordering::Relaxed) != 0;
+                let full = self.shared.is_full();
                 (link, whole && !full && state.free.len() < FREE_MAX)
             };
             let path = layout::wal_file(link.first);
@@ -284,10 +283,10 @@ impl<D: Disk> WalStock<D> {
     /// A whole file; a small one where the disk is known to be full, so that changes that free
     /// space can still be written.
     fn make(&self, first: u64, capacity_min: u64) -> Result<WalFile<D>, StepError> {
-        if self.shared.counters.no_space.load(Ordering::Relaxed) == 0 {
-            self.make_whole(first, capacity_min)
-        } else {
+        if self.shared.is_full() {
             self.make_small(first, capacity_min)
+        } else {
+            self.make_whole(first, capacity_min)
         }
     }
 

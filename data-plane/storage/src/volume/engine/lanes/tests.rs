@@ -97,9 +97,7 @@ impl Store {
     }
 
     async fn request(&self, request: Request) -> Result<Reply, StoreError> {
-        let charge = request.frame_len();
-        let may_free = matches!(request, Request::Apply(_));
-        self.admission.admit(charge, may_free).await?;
+        let charge = self.admission.admit(&self.shared, &request).await?;
         let (reply, answered) = oneshot::channel();
         self.queue.push(Queued {
             request,
