@@ -45,11 +45,7 @@ pub const TABLE: [Share; 9] = [
         1,
         "pages of records up to 64 KiB until they are sent",
     ),
-    share(
-        "responses_large",
-        6,
-        "larger pages of records until they are sent",
-    ),
+    share("responses_large", 6, "larger pages of records until they are sent"),
     share("read_ahead", 2, "segments being read"),
     share(
         "tail",
@@ -60,7 +56,8 @@ pub const TABLE: [Share; 9] = [
     share(
         "fixed",
         3,
-        "connections, indexes, metadata (no cap, an allowance)",
+        "connections, indexes, metadata (no cap, an allowance); 1 MiB for bodies of requests that \
+         name no known key",
     ),
 ];
 

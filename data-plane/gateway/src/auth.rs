@@ -69,7 +69,8 @@ impl<'a> Authenticator<'a> {
     }
 
     /// What is wrong with a request already before its body is read, so that it is sure to be
-    /// refused. In loopback mode that is left to [`Self::scope`].
+    /// refused. In loopback mode that is left to [`Self::scope`]: nobody is a stranger there, and
+    /// anybody can make a signature.
     ///
     /// # Errors
     /// As for [`Self::scope`].

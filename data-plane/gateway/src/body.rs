@@ -14,8 +14,7 @@ use crate::options::{Budgets, Timeouts};
 /// Most bytes of a refused body that are read and dropped.
 const DROPPED_BYTES_MAX: u64 = 64 << 20;
 
-/// Largest body that is read for a request whose head shows that it will be refused: enough to tell
-/// whether it is JSON, which AWS looks at first.
+/// Largest body that is read for a request whose head shows that it will be refused.
 const STRANGERS_BYTES_MAX: u64 = 64 * 1024;
 
 /// A whole body, and the memory that it and its records take.
@@ -48,37 +47,47 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) codec: Codec,
 }
 
-impl BodyReader<'_> {
-    /// Whether a body is, or may be, too large to be read for somebody who will be refused anyway.
-    pub(crate) fn is_too_much_for_strangers(body: &Incoming) -> bool {
-        let known = body.size_hint().exact();
-        known.is_none_or(|bytes| bytes > STRANGERS_BYTES_MAX)
-    }
-
-    /// Drops a body without reading it into memory, so that the client sees the answer.
-    pub(crate) async fn refuse(self, body: Incoming) {
-        self.drop_rest(body, 0).await;
-    }
-
+impl<'a> BodyReader<'a> {
     /// The whole body. A refused one is read to its end and dropped where that is short work, so
     /// that the client gets to see the answer.
-    pub(crate) async fn read(self, mut body: Incoming) -> Result<Held, Refused> {
+    pub(crate) async fn read(self, body: Incoming) -> Result<Held, Refused> {
         let announced = body.size_hint().exact();
         if announced.is_some_and(|bytes| bytes > caps::BODY_BYTES_MAX as u64) {
             self.drop_rest(body, 0).await;
             return Err(Refused::TooLarge);
         }
-        let mut memory = BodyMemory::new(self.budgets, announced);
+        let memory = BodyMemory::new(&self.budgets.bodies, announced);
+        let (bytes, memory) = self.read_into(memory, body).await?;
+        let permit = memory.with_records(self.codec, bytes.len() as u64);
+        let permit = permit.ok_or(Refused::NoMemory)?;
+        Ok(Held { bytes, permit })
+    }
+
+    /// The body of a request whose head shows that it will be refused, and its memory: none of what
+    /// others read theirs with. A body that is not known to be small is dropped.
+    pub(crate) async fn read_of_stranger(
+        self,
+        body: Incoming,
+    ) -> Result<(Bytes, BodyMemory<'a>), Refused> {
+        let announced = body.size_hint().exact();
+        if announced.is_none_or(|bytes| bytes > STRANGERS_BYTES_MAX) {
+            self.drop_rest(body, 0).await;
+            return Err(Refused::TooLarge);
+        }
+        let lane = std::slice::from_ref(&self.budgets.strangers);
+        self.read_into(BodyMemory::new(lane, announced), body).await
+    }
+
+    async fn read_into(
+        self,
+        mut memory: BodyMemory<'a>,
+        mut body: Incoming,
+    ) -> Result<(Bytes, BodyMemory<'a>), Refused> {
         let refused = match self.fill(&mut body, &mut memory).await {
-            Ok(bytes) => match memory.with_records(self.codec, bytes.len() as u64) {
-                Some(permit) => return Ok(Held { bytes, permit }),
-                None => Refused::NoMemory,
-            },
-            Err(refused) => {
-                drop(memory);
-                refused
-            },
+            Ok(bytes) => return Ok((bytes, memory)),
+            Err(refused) => refused,
         };
+        drop(memory);
         if matches!(refused, Refused::TooLarge | Refused::NoMemory) {
             self.drop_rest(body, caps::BODY_BYTES_MAX as u64).await;
         }

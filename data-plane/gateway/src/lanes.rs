@@ -1,4 +1,4 @@
-//! Memory for request bodies and pages of records, by lanes.
+//! Memory for request bodies and answers, by lanes.
 //!
 //! A body draws on the lane of its size, so a hundred slow 14 MiB bodies can fill the large lane
 //! and a PutRecord of 1 KiB still finds room in the small one. Bytes are taken as they arrive, not
@@ -54,7 +54,8 @@ impl PageSize {
 /// The memory of one body: grows as the body arrives, changes lane when it outgrows one.
 #[derive(Debug)]
 pub(crate) struct BodyMemory<'a> {
-    budgets: &'a Budgets,
+    /// From small to large.
+    lanes: &'a [Budget],
     /// Lane of the announced size: no small lane for what says that it will be large.
     lane_min: usize,
     announced_bytes: Option<u64>,
@@ -62,9 +63,9 @@ pub(crate) struct BodyMemory<'a> {
 }
 
 impl<'a> BodyMemory<'a> {
-    pub(crate) fn new(budgets: &'a Budgets, announced_bytes: Option<u64>) -> Self {
+    pub(crate) fn new(lanes: &'a [Budget], announced_bytes: Option<u64>) -> Self {
         Self {
-            budgets,
+            lanes,
             lane_min: lane_of(announced_bytes.unwrap_or(0)),
             announced_bytes,
             permit: None,
@@ -102,7 +103,7 @@ impl<'a> BodyMemory<'a> {
         {
             return Some(wanted);
         }
-        let lanes = self.budgets.bodies.iter().enumerate().skip(lane);
+        let lanes = self.lanes.iter().enumerate().skip(lane);
         for (lane, budget) in lanes {
             if let Some(permit) = budget.take(wanted) {
                 self.permit = Some(permit);
@@ -209,7 +210,7 @@ mod tests {
     #[test]
     fn a_small_body_takes_a_step_and_gives_it_back() {
         let budgets = budgets();
-        let mut memory = BodyMemory::new(&budgets, Some(1400));
+        let mut memory = BodyMemory::new(&budgets.bodies, Some(1400));
         assert_eq!(memory.hold(1400), Some(4096));
         let permit = memory.with_records(Codec::Json, 1400).expect("room");
         assert_eq!(used(&budgets), [4096 + 1050, 0, 0]);
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn an_unannounced_body_moves_up_through_the_lanes() {
         let budgets = budgets();
-        let mut memory = BodyMemory::new(&budgets, None);
+        let mut memory = BodyMemory::new(&budgets.bodies, None);
         memory.hold(60 << 10).expect("room");
         assert_eq!(used(&budgets), [60 << 10, 0, 0]);
         memory.hold(100 << 10).expect("room");
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn an_announced_large_body_never_touches_the_small_lane() {
         let budgets = budgets();
-        let mut memory = BodyMemory::new(&budgets, Some(14 * MIB));
+        let mut memory = BodyMemory::new(&budgets.bodies, Some(14 * MIB));
         memory.hold(1).expect("room");
         assert_eq!(
             used(&budgets),
@@ -248,7 +249,7 @@ mod tests {
         let budgets = budgets();
         let mut held = Vec::new();
         loop {
-            let mut memory = BodyMemory::new(&budgets, Some(14 * MIB));
+            let mut memory = BodyMemory::new(&budgets.bodies, Some(14 * MIB));
             if memory.hold(MIB).is_none() {
                 break;
             }
@@ -256,18 +257,22 @@ mod tests {
         }
         assert_eq!(held.len(), 28, "7 of 32 parts of 128 MiB");
         assert!(
-            BodyMemory::new(&budgets, Some(500 << 10))
+            BodyMemory::new(&budgets.bodies, Some(500 << 10))
                 .hold(500 << 10)
                 .is_some()
         );
-        assert!(BodyMemory::new(&budgets, Some(100)).hold(100).is_some());
+        assert!(
+            BodyMemory::new(&budgets.bodies, Some(100))
+                .hold(100)
+                .is_some()
+        );
     }
 
     #[test]
     fn a_full_small_lane_borrows_from_the_larger_ones() {
         let budgets = budgets();
         let hog = budgets.bodies[0].take(budgets.bodies[0].cap_bytes());
-        let mut memory = BodyMemory::new(&budgets, Some(100));
+        let mut memory = BodyMemory::new(&budgets.bodies, Some(100));
         assert_eq!(memory.hold(100), Some(4096));
         assert_eq!(used(&budgets)[1], 4096);
         drop(hog);

@@ -117,13 +117,18 @@ impl Timeouts {
 pub struct Budgets {
     /// Bodies, by [`lanes`](crate::lanes) from small to large.
     pub bodies: [Budget; 3],
-    /// Small pages of records, then larger ones.
+    /// Bodies of requests that name no known key: they take nothing of the others.
+    pub strangers: Budget,
+    /// Small answers, then larger ones.
     pub responses: [Budget; 2],
     /// Places for readers: those who wait for one are served in the order in which they came, so
     /// that a crowd cannot keep a single reader out.
     pub readers: Arc<Semaphore>,
 }
 
+/// Memory for the bodies of all requests that name no known key, out of the allowance `fixed` of the
+/// memory table. Such a body is only looked at to say what is wrong; without room it is not read.
+const STRANGERS_BYTES: u64 = 1 << 20;
 /// Memory of the engine's reads for each place of a reader.
 const READER_BYTES: u64 = 8 << 20;
 /// Most readers at once.
@@ -139,6 +144,7 @@ impl Budgets {
         let readers = usize::try_from(readers).unwrap_or(1);
         Self {
             bodies: bodies.map(|name| plan.budget(name)),
+            strangers: Budget::new("bodies_strangers", STRANGERS_BYTES),
             responses: responses.map(|name| plan.budget(name)),
             readers: Arc::new(Semaphore::new(readers)),
         }
@@ -147,7 +153,7 @@ impl Budgets {
     /// All of them, for metrics.
     #[must_use]
     pub fn all(&self) -> Vec<Budget> {
-        let all = self.bodies.iter().chain(&self.responses);
-        all.cloned().collect()
+        let bodies = self.bodies.iter().chain([&self.strangers]);
+        bodies.chain(&self.responses).cloned().collect()
     }
 }

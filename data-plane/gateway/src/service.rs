@@ -11,7 +11,7 @@ use millstream_clock::{Clock, Entropy};
 use millstream_control::ControlPlane;
 use millstream_protocol::kinesis::{self, Operation};
 use millstream_protocol::route::{Head, Routed, rejected, route};
-use millstream_protocol::{Codec, Reply};
+use millstream_protocol::{Codec, Reply, ServiceError};
 use millstream_stream::{ShardLog, Streams};
 
 use crate::auth::{Authenticator, Transport};
@@ -118,12 +118,8 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
             home: &self.options.home,
             clock: &*self.clock,
         };
-        if BodyReader::is_too_much_for_strangers(&body)
-            && let Err(error) = authenticator.check_head(parts, transport)
-        {
-            reader.refuse(body).await;
-            let outcome = Outcome::of_error(named_operation(parts), &error);
-            return Answered::bare(Reply::error(codec_of(parts), &error), outcome, 0);
+        if let Err(error) = authenticator.check_head(parts, transport) {
+            return refused_by_head(parts, body, reader, &error).await;
         }
         let held = match reader.read(body).await {
             Ok(held) => held,
@@ -131,19 +127,12 @@ impl<S: ShardLog, C: ControlPlane> Service<S, C> {
         };
         let Routed { operation, codec } = match route(head(parts), &held.bytes) {
             Ok(routed) => routed,
-            Err(reply) => {
-                let outcome = Outcome::bare(reply.status);
-                return Answered::bare(reply, outcome, held.bytes.len());
-            },
+            Err(reply) => return Answered::unrouted(reply, &held.bytes),
         };
         let body_bytes = held.bytes.len();
         let scope = match authenticator.scope(parts, &held.bytes, transport) {
             Ok(scope) => scope,
-            Err(error) => {
-                let reply = rejected(codec, &error, &held.bytes);
-                let outcome = Outcome::of_error(Some(operation), &error);
-                return Answered::bare(reply, outcome, body_bytes);
-            },
+            Err(error) => return Answered::rejected(operation, codec, &error, &held.bytes),
         };
         let Held { bytes, permit } = held;
         let decoded = kinesis::decode(codec, operation, &bytes);
@@ -173,6 +162,17 @@ impl Answered {
             permit: None,
             body_bytes,
         }
+    }
+
+    fn unrouted(reply: Reply, body: &[u8]) -> Self {
+        let outcome = Outcome::bare(reply.status);
+        Self::bare(reply, outcome, body.len())
+    }
+
+    /// The credentials of a request that was routed fail with `error`.
+    fn rejected(operation: Operation, codec: Codec, error: &ServiceError, body: &[u8]) -> Self {
+        let outcome = Outcome::of_error(Some(operation), error);
+        Self::bare(rejected(codec, error, body), outcome, body.len())
     }
 
     fn ok(operation: Operation, codec: Codec, answer: Answer, body_bytes: usize) -> Self {
@@ -251,6 +251,28 @@ fn head(parts: &Parts) -> Head<'_> {
 fn named_operation(parts: &Parts) -> Option<Operation> {
     let (_, name) = head(parts).target?.split_once('.')?;
     Operation::parse(name)
+}
+
+/// The answer to a request whose head fails with `error`. AWS looks at the body first: that is done
+/// where there is memory for it that nobody else needs.
+async fn refused_by_head(
+    parts: &Parts,
+    body: Incoming,
+    reader: BodyReader<'_>,
+    error: &ServiceError,
+) -> Answered {
+    let (bytes, _memory) = match reader.read_of_stranger(body).await {
+        Ok(read) => read,
+        Err(Refused::TooLarge | Refused::NoMemory) => {
+            let outcome = Outcome::of_error(named_operation(parts), error);
+            return Answered::bare(Reply::error(codec_of(parts), error), outcome, 0);
+        },
+        Err(refused) => return body_refused(refused, parts),
+    };
+    match route(head(parts), &bytes) {
+        Ok(Routed { operation, codec }) => Answered::rejected(operation, codec, error, &bytes),
+        Err(reply) => Answered::unrouted(reply, &bytes),
+    }
 }
 
 /// The answer to a body that was not read.

@@ -6,7 +6,7 @@ use aws_credential_types::Credentials as Identity;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use millstream_clock::{Clock as _, SystemClock};
-use millstream_gateway::{Auth, Credentials};
+use millstream_gateway::{Auth, Budgets, Credentials};
 use millstream_protocol::sigv4::{AccessKey, Secret, UNSIGNED_PAYLOAD};
 use millstream_stream::{NewStream, Settings};
 use millstream_types::{Scope, StreamMode};
@@ -278,4 +278,48 @@ async fn large_bodies_of_strangers_take_no_memory() {
     connection.send(right.request("PutRecord", &large)).await;
     let answer = connection.answer().await.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn strangers_who_stall_in_their_bodies_keep_nobody_out() {
+    let fixture = fixture(&Credentials::new(vec![key("ours", HOME_ACCOUNT)])).await;
+    let Budgets {
+        bodies, strangers, ..
+    } = &fixture.budgets;
+    // What is left has room for a few of them.
+    let left = [512 << 10, 0, 0];
+    let hogs = bodies.iter().zip(left);
+    let hogs = hogs.map(|(lane, left)| lane.take(lane.free_bytes() - left));
+    let hogs: Vec<_> = hogs.map(|hog| hog.expect("free")).collect();
+    let free = || bodies[0].free_bytes();
+    let right = Signer::default();
+    let stranger = Signer { id: "x", ..right };
+    let whole = stranger.request("PutRecord", &put_body(45 << 10));
+    let whole = whole.as_bytes();
+    let mut stalled = Vec::new();
+    for _ in 0..64 {
+        let mut connection = Connection::open(fixture.addr).await;
+        connection.send(&whole[..whole.len() - 1]).await;
+        stalled.push(connection);
+    }
+    fixture
+        .until("they have all that there is for them", |f| {
+            f.budgets.strangers.refused() > 0
+        })
+        .await;
+    assert_eq!(free(), left[0], "nothing of what others need");
+    let put =
+        format!(r#"{{"StreamName":"{STREAM}","Records":[{{"PartitionKey":"k","Data":"QQ=="}}]}}"#);
+    let answer = right.ask(&fixture, "PutRecords", &put).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // Without room it is not looked whether a body is JSON.
+    let rest = strangers.take(strangers.free_bytes());
+    let answer = stranger.ask(&fixture, "PutRecord", "hello").await.text();
+    assert!(answer.contains("UnrecognizedClientException"), "{answer}");
+    drop((stalled, hogs, rest));
+    fixture
+        .until("all is given back", |f| f.held_bytes() == 0)
+        .await;
+    let answer = stranger.ask(&fixture, "PutRecord", "hello").await.text();
+    assert!(answer.contains("SerializationException"), "{answer}");
 }
