@@ -43,9 +43,9 @@ pub const TABLE: [Share; 9] = [
     share(
         "responses_small",
         1,
-        "pages of records up to 64 KiB until they are sent",
+        "answers up to 64 KiB until they are sent: pages of records, and others over 4 KiB",
     ),
-    share("responses_large", 6, "larger pages of records until they are sent"),
+    share("responses_large", 6, "larger answers until they are sent"),
     share("read_ahead", 2, "segments being read"),
     share(
         "tail",
