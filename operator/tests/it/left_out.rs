@@ -4,18 +4,12 @@ use base64_simd::STANDARD;
 use millstream_control::DesiredState;
 use millstream_operator::mended;
 use millstream_operator::run::Leader;
-use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
-use super::rig::{HOME, MAPS, Rig, SECRETS, SET_NAME, SETS, TEAM, condition};
+use super::rig::{HOME, MAPS, Rig, SECRETS, SET_NAME, SETS, TEAM, condition, id_of};
 
 const SMALL_MAP: &str = "millstream-placement-small";
 const SMALL_POD: &str = "millstream-shard-small-0";
-
-fn id_of(object: &Value) -> StreamUid {
-    let id = object["status"]["streamId"].as_str().expect("an id");
-    id.parse().expect("an id")
-}
 
 /// A stream in the pool `default` and one in `small`, both served.
 async fn two_pools() -> Rig {

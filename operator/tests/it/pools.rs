@@ -2,18 +2,13 @@
 
 use millstream_control::Wanted;
 use millstream_types::StreamUid;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::rig::{MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM};
+use super::rig::{Attached, MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM, id_of};
 
 const DELETE_POOL: &str = "millstream.dev/delete-pool";
 const PAUSE: &str = "millstream.dev/pause";
 const MAP: &str = "millstream-placement-default";
-
-fn id_of(object: &Value) -> StreamUid {
-    let id = object["status"]["streamId"].as_str().expect("an id");
-    id.parse().expect("an id")
-}
 
 /// Waits until a plan was made of all that has happened so far: the way of another stream shows it.
 async fn plan_made(rig: &Rig, name: &str) {
@@ -35,6 +30,17 @@ async fn wait_told(rig: &Rig, uid: StreamUid, wanted: Wanted) {
         (rig.shards.told(uid)?.wanted == wanted).then_some(())
     })
     .await;
+}
+
+/// The pool of a stream that is gone with its records, and its servers.
+async fn pool_that_is_empty_again() -> (Rig, Vec<Attached>) {
+    let mut rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
+    let servers = rig.run_pool().await;
+    rig.wait_reason("a", "Active").await;
+    retire_stream(&rig, "a").await;
+    plan_made(&rig, "barrier").await;
+    (rig, servers)
 }
 
 #[tokio::test]
@@ -87,12 +93,7 @@ async fn a_set_that_is_made_again_has_every_pod_of_its_placement() {
 
 #[tokio::test]
 async fn a_stream_that_is_made_as_its_pool_goes_keeps_the_pool() {
-    let mut rig = Rig::new().await;
-    rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
-    let servers = rig.run_pool().await;
-    rig.wait_reason("a", "Active").await;
-    retire_stream(&rig, "a").await;
-    plan_made(&rig, "barrier").await;
+    let (rig, servers) = pool_that_is_empty_again().await;
     // the watches hang: the plan does not know of the next one
     rig.mock.hold_events_of(STREAMS);
     rig.apply("b", json!({"pool": "default"}));
@@ -112,12 +113,7 @@ async fn a_stream_that_is_made_as_its_pool_goes_keeps_the_pool() {
 
 #[tokio::test]
 async fn a_pool_whose_placement_was_broken_meanwhile_stays_and_says_so() {
-    let mut rig = Rig::new().await;
-    rig.apply("a", json!({"pool": "default", "deletionPolicy": "Delete"}));
-    let servers = rig.run_pool().await;
-    rig.wait_reason("a", "Active").await;
-    retire_stream(&rig, "a").await;
-    plan_made(&rig, "barrier").await;
+    let (rig, servers) = pool_that_is_empty_again().await;
     let mut map = rig.mock.find(MAPS, TEAM, MAP).expect("there");
     let good = std::mem::replace(&mut map["data"]["placement.json"], json!("{"));
     rig.mock.put(MAPS, map.clone());

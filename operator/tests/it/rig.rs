@@ -382,6 +382,12 @@ impl Rig {
     }
 }
 
+/// The id of the stream of an object that has one.
+pub(crate) fn id_of(object: &Value) -> StreamUid {
+    let id = object["status"]["streamId"].as_str().expect("an id");
+    id.parse().expect("an id")
+}
+
 /// A condition of an object.
 pub(crate) fn condition(object: &Value, kind: &str) -> Option<Value> {
     let all = object["status"]["conditions"].as_array()?;

@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use millstream_control::Wanted;
-use millstream_types::StreamUid;
 use serde_json::{Value, json};
 
 use super::mock::{Fault, Mock};
-use super::rig::{EVENTS, MAPS, PODS, Rig, SECRETS, SET_NAME, SETS, STREAMS, TEAM, condition};
-
-fn id_of(object: &Value) -> StreamUid {
-    let id = object["status"]["streamId"].as_str().expect("an id");
-    id.parse().expect("an id")
-}
+use super::rig::{
+    EVENTS, MAPS, PODS, Rig, SECRETS, SET_NAME, SETS, STREAMS, TEAM, condition, id_of,
+};
 
 #[tokio::test]
 async fn a_stream_gets_a_pool_a_place_and_a_status() {
