@@ -180,15 +180,15 @@ impl Routed {
         let is_back = match self.away.presence(group, server.as_ref()) {
             Presence::Here => true,
             Presence::Away => false,
-            Presence::ToAsk => {
-                let (routed, group) = (self.clone(), group.clone());
+            Presence::ToAsk(asking) => {
+                let (caller, group) = (self.caller.clone(), group.clone());
                 // A task of its own: it comes to its end even when whoever reads goes away.
-                let asking = task::spawn("is it back", async move {
-                    let is_back = routed.caller.life(&group).await.is_ok();
-                    routed.away.asked(&group, server.as_ref(), is_back);
+                let found = task::spawn("is it back", async move {
+                    let is_back = caller.life(&group).await.is_ok();
+                    asking.found(is_back);
                     is_back
                 });
-                matches!(task::timeout(BACK_WITHIN, asking).await, Ok(Ok(true)))
+                matches!(task::timeout(BACK_WITHIN, found).await, Ok(Ok(true)))
             },
         };
         if is_back {

@@ -1,15 +1,16 @@
 //! Puts and reads of a gateway over several groups.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use millstream_clock::task;
 use millstream_link::Role;
 use millstream_link::tls::TlsConnector;
-use millstream_rpc::{Options, RemoteGroups};
-use millstream_storage::{Append, NewRecord, ShardLog as _, ShardStore as _};
+use millstream_rpc::meter::{Called, Meter};
+use millstream_rpc::{Options, RemoteGroups, Routed};
+use millstream_storage::{Append, NewRecord, ReadLimit, ShardLog as _, ShardStore as _};
 use millstream_stream::error::EntryError;
 use millstream_stream::{Guests, Kind, PeerGroups as _};
 use millstream_types::{Epoch, Millis, ShardUid, StreamUid};
@@ -71,9 +72,9 @@ async fn a_record_of_ten_mebibytes_goes_through_whole() {
             data: data.clone().into(),
         }],
     };
-    let routed = millstream_rpc::Routed::new(gateway.caller.clone());
+    let routed = Routed::new(gateway.caller.clone());
     let appended = routed.append(vec![append]).await.expect("sent")[0].expect("durable");
-    let limit = millstream_storage::ReadLimit {
+    let limit = ReadLimit {
         records: 10,
         bytes: 1,
     };
@@ -160,6 +161,57 @@ async fn reads_of_a_group_that_is_away_wait_for_nothing_until_it_is_back() {
     read().await.expect("it is back");
 }
 
+/// Panics when it is to count a question whether a server is back, if it is armed.
+#[derive(Default)]
+struct Panics(AtomicBool);
+
+impl Meter for Panics {
+    fn called(&self, called: &Called) {
+        let panics = called.call == "Status" && self.0.load(Ordering::SeqCst);
+        assert!(!panics, "a planted panic");
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_panics_leaves_its_group_to_the_next_reader() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    world.create(&servers, "flights", 1).await;
+    let plain = Cuttable::new();
+    let keys = world.keys(Role::Gateway, "gw-0");
+    let options = Options {
+        repeat_for: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let connector = TlsConnector::new(Arc::new(plain.clone()), keys);
+    let mut gateway = world.gateway(options, Arc::new(connector));
+    let panics = Arc::new(Panics::default());
+    gateway
+        .caller
+        .count_by(Arc::clone(&panics) as Arc<dyn Meter>);
+    gateway.place(1, &servers).await;
+    let shard = servers[0].store.shards()[0];
+    let routed = Routed::new(gateway.caller.clone());
+    let limit = ReadLimit {
+        records: 1,
+        bytes: 1,
+    };
+    let read = || routed.read(shard, 1, limit);
+    plain.cut.store(true, Ordering::SeqCst);
+    read().await.expect_err("it is away");
+    panics.0.store(true, Ordering::SeqCst);
+    read().await.expect_err("who asks panics");
+    panics.0.store(false, Ordering::SeqCst);
+    plain.cut.store(false, Ordering::SeqCst);
+    for _ in 0..1000 {
+        if read().await.is_ok() {
+            return;
+        }
+        task::sleep(Duration::from_millis(10)).await;
+    }
+    read().await.expect("it is back");
+}
+
 #[tokio::test]
 async fn bytes_over_the_budget_are_throttled_and_nothing_is_sent() {
     let world = World::new();
@@ -203,7 +255,7 @@ async fn a_waiting_reader_is_woken_by_a_put_of_another_process() {
         .map()
         .route(millstream_types::HashKey(key_of(1, 2)))
         .uid;
-    let routed = millstream_rpc::Routed::new(reader.caller.clone());
+    let routed = Routed::new(reader.caller.clone());
     let waiting = task::spawn("wait", async move {
         routed.wait_past(shard, 1).await;
         routed.status(shard).await.map(|status| status.next)
@@ -232,7 +284,7 @@ async fn a_time_is_found_on_another_server() {
     put.expect("durable");
     let stream = gateway.streams.get(&scope(), &name("s")).expect("it");
     let shard = stream.map().shards()[1].uid;
-    let routed = millstream_rpc::Routed::new(gateway.caller.clone());
+    let routed = Routed::new(gateway.caller.clone());
     assert_eq!(routed.number_at(shard, Millis(0)).await, Ok(1));
     assert_eq!(routed.number_at(shard, Millis(u64::MAX)).await, Ok(2));
 }
