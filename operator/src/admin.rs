@@ -4,9 +4,7 @@
 //! Both replicas are ready, the leader and the one that waits: readiness says that the process
 //! talks to the API server.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,10 +22,9 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
-use millstream_clock::task;
+use millstream_clock::{Crowd, task};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
 
 use crate::metrics::Metrics;
 
@@ -66,29 +63,6 @@ enum Scraper {
     Unknown,
 }
 
-/// The connections that are open, from the oldest to the newest.
-#[derive(Default)]
-struct Connections(VecDeque<AbortHandle>);
-
-impl Connections {
-    /// Runs one more; the oldest one makes room for it.
-    fn open(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.0.retain(|open| !open.is_finished());
-        while self.0.len() >= CONNECTIONS_MAX
-            && let Some(oldest) = self.0.pop_front()
-        {
-            oldest.abort();
-        }
-        // The task ends by itself, at the latest after the connection's longest life.
-        let task = task::spawn("admin-connection", async move {
-            if task::timeout(CONNECTION_LIFE, connection).await.is_err() {
-                tracing::debug!("an admin connection was open for too long");
-            }
-        });
-        self.0.push_back(task.abort_handle());
-    }
-}
-
 impl Admin {
     /// An admin port of a process that is not ready yet.
     #[must_use]
@@ -108,10 +82,10 @@ impl Admin {
 
     /// Serves until the process ends.
     pub async fn serve(self, listener: TcpListener) {
-        let mut connections = Connections::default();
+        let mut connections = Crowd::new("admin-connection", CONNECTIONS_MAX, CONNECTION_LIFE);
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => connections.open(self.clone().connection(stream)),
+                Ok((stream, _)) => connections.spawn(self.clone().connection(stream)),
                 Err(error) => {
                     tracing::warn!(%error, "accepting an admin connection failed");
                     task::sleep(ACCEPT_PAUSE).await;
@@ -251,37 +225,4 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_further_connection_closes_the_oldest() {
-        let mut connections = Connections::default();
-        let held: Vec<Arc<()>> = (0..=CONNECTIONS_MAX).map(|_| Arc::default()).collect();
-        for own in &held {
-            let own = Arc::clone(own);
-            connections.open(async move {
-                std::future::pending::<()>().await;
-                drop(own);
-            });
-        }
-        while Arc::strong_count(&held[0]) > 1 {
-            tokio::task::yield_now().await;
-        }
-        let open = held.iter().filter(|own| Arc::strong_count(own) > 1);
-        assert_eq!(open.count(), CONNECTIONS_MAX);
-    }
-
-    #[tokio::test]
-    async fn connections_that_ended_make_room() {
-        let mut connections = Connections::default();
-        for _ in 0..3 * CONNECTIONS_MAX {
-            connections.open(std::future::ready(()));
-            tokio::task::yield_now().await;
-        }
-        assert!(connections.0.len() < CONNECTIONS_MAX);
-    }
 }

@@ -5,9 +5,7 @@
 
 pub mod guard;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -21,9 +19,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use millstream_clock::task;
+use millstream_clock::{Crowd, task};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
 
 use crate::metrics::Metrics;
 use guard::Guard;
@@ -79,36 +76,13 @@ impl Readiness {
     }
 }
 
-/// The connections that are open, from the oldest to the newest.
-#[derive(Default)]
-struct Connections(VecDeque<AbortHandle>);
-
-impl Connections {
-    /// Runs one more; the oldest one makes room for it.
-    fn open(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.0.retain(|open| !open.is_finished());
-        while self.0.len() >= CONNECTIONS_MAX
-            && let Some(oldest) = self.0.pop_front()
-        {
-            oldest.abort();
-        }
-        // The task ends by itself, at the latest after the connection's longest life.
-        let task = task::spawn("admin-connection", async move {
-            if task::timeout(CONNECTION_LIFE, connection).await.is_err() {
-                tracing::debug!("an admin connection was open for too long");
-            }
-        });
-        self.0.push_back(task.abort_handle());
-    }
-}
-
 /// Serves the admin port until the process ends; `guard` says who may see the metrics.
 pub async fn serve(listener: TcpListener, readiness: Readiness, guard: Guard) {
-    let mut connections = Connections::default();
+    let mut connections = Crowd::new("admin-connection", CONNECTIONS_MAX, CONNECTION_LIFE);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                connections.open(connection(stream, peer, readiness.clone(), guard.clone()));
+                connections.spawn(connection(stream, peer, readiness.clone(), guard.clone()));
             },
             Err(error) => {
                 tracing::warn!(%error, "accepting an admin connection failed");

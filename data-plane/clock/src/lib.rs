@@ -4,9 +4,11 @@
 //! everywhere else. Real: [`SystemClock`], [`SystemEntropy`]. Seeded: [`ManualClock`],
 //! [`SeededEntropy`].
 
+mod crowd;
 pub mod entropy;
 pub mod task;
 pub mod time;
 
+pub use crowd::Crowd;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use time::{Clock, ManualClock, SystemClock};
