@@ -1,5 +1,6 @@
 //! Space set aside for the day when the disk is full: retention and trims need a checkpoint, and a
-//! checkpoint needs space.
+//! checkpoint needs space. The sink must not use it up: while it is given up, batches stay in the
+//! log and in memory, and only once it is back are they written to segments.
 
 use std::io;
 use std::path::Path;
@@ -10,33 +11,29 @@ use super::shared::Shared;
 use super::wal::stock::{WalStock, create_zeroed};
 use crate::disk::{Disk, DiskFile};
 
-/// Frees what can be freed at once on a full disk, and makes sure of a place in the log for changes
-/// that free more, before the sink uses the space up.
+/// Frees what can be freed at once on a full disk, for a checkpoint and for a place in the log for
+/// changes that free more. Nothing else may use that space until [`regain`] has it back.
 pub(crate) fn enter_full<D: Disk>(
     shared: &Shared<D>,
     stock: &WalStock<D>,
 ) -> Result<(), OpenError> {
     shared.set_full(true);
     stock.remove_free()?;
+    stock.wait_prepared();
     give_up_reserve(shared.disk.as_ref())?;
     Ok(stock.prepare_small()?)
 }
 
-/// Whether appends can be taken again: the reserve is back, and the log has a whole file to go on
-/// to. Without the file the log would be short of space again at once, and what frees space needs
-/// the reserve.
-pub(crate) fn leave_full<D: Disk>(
-    shared: &Shared<D>,
-    stock: &WalStock<D>,
-) -> Result<bool, OpenError> {
-    if !make_reserve(shared)? {
-        return Ok(false);
+/// Whether batches can be written again, and appends taken once none is left: the reserve is back,
+/// and the log has a whole file to go on to. Without the file the log would be short of space again
+/// at once, and what frees space needs the reserve.
+pub(crate) fn regain<D: Disk>(shared: &Shared<D>, stock: &WalStock<D>) -> Result<bool, OpenError> {
+    if make_reserve(shared)? {
+        if stock.prepare_whole()? {
+            return Ok(true);
+        }
+        give_up_reserve(shared.disk.as_ref())?;
     }
-    if stock.prepare_whole()? {
-        shared.set_full(false);
-        return Ok(true);
-    }
-    give_up_reserve(shared.disk.as_ref())?;
     Ok(false)
 }
 

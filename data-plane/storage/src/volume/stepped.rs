@@ -12,7 +12,7 @@ use super::error::{Fatal, OpenError, StepError};
 use super::open::{self, Opened};
 use super::options::Options;
 use super::read;
-use super::reserve::{enter_full, leave_full};
+use super::reserve::{enter_full, regain};
 use super::sink::checkpoint::CheckpointJob;
 use super::window::{Reply, Request};
 use crate::disk::Disk;
@@ -114,6 +114,14 @@ impl<D: Disk> SteppedEngine<D> {
         if self.opened.sink.is_idle() {
             return Ok(Progress::Idle);
         }
+        if !self.opened.reserved {
+            self.opened.sink.hold();
+            return Ok(if self.opened.sink.is_idle() {
+                Progress::Worked
+            } else {
+                Progress::NoSpace
+            });
+        }
         let now = self.opened.shared.clock.now();
         match self.opened.sink.round(now) {
             Ok(_) => Ok(Progress::Worked),
@@ -180,13 +188,32 @@ impl<D: Disk> SteppedEngine<D> {
         enter_full(&self.opened.shared, &self.opened.stock)
     }
 
-    /// Sets space aside again; true if there is enough to go on as before.
+    /// Sets space aside again and writes what had to wait; true if there was enough space, and
+    /// everything goes on as before.
     ///
     /// # Errors
     /// [`OpenError::Io`] when the disk answers another error than that it is full.
     pub fn leave_full_disk(&mut self) -> Result<bool, OpenError> {
-        self.opened.reserved = leave_full(&self.opened.shared, &self.opened.stock)?;
-        Ok(self.opened.reserved)
+        if self.job.is_some() {
+            // it needs the space
+            return Ok(false);
+        }
+        self.opened.reserved = regain(&self.opened.shared, &self.opened.stock)?;
+        if !self.opened.reserved {
+            return Ok(false);
+        }
+        loop {
+            match self.sink_round()? {
+                Progress::Worked => {},
+                Progress::NoSpace => {
+                    self.meet_full_disk()?;
+                    return Ok(false);
+                },
+                Progress::Idle | Progress::Finished => break,
+            }
+        }
+        self.opened.shared.set_full(false);
+        Ok(true)
     }
 
     /// Writes everything to segments and ends the epoch cleanly.

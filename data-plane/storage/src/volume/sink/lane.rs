@@ -126,6 +126,25 @@ impl<D: Disk> SinkLane<D> {
         Ok(std::mem::take(&mut self.charge))
     }
 
+    /// As [`Self::round`] where nothing may be written: folds what is queued and lets go of what was
+    /// trimmed, so that a checkpoint can give its space back.
+    pub(crate) fn hold(&mut self) -> usize {
+        while let Some(window) = self.queue.pop_front() {
+            self.charge += window.charge;
+            self.fold_window(&window);
+        }
+        self.let_go();
+        let shards = &self.shards;
+        self.touched
+            .retain(|uid| shards.get(uid).is_some_and(SinkShard::is_behind));
+        if self.touched.is_empty() {
+            self.reach();
+            std::mem::take(&mut self.charge)
+        } else {
+            0
+        }
+    }
+
     fn fold_window(&mut self, window: &Window) {
         for entry in &window.entries {
             self.fold(entry.clone(), false)
@@ -226,13 +245,7 @@ impl<D: Disk> SinkLane<D> {
     /// Writes everything that is pending. Trimmed segments are let go of first: on a full disk that
     /// is what makes room.
     pub(crate) fn write(&mut self, now: Millis) -> Result<(), StepError> {
-        for uid in &self.touched {
-            if let Some(shard) = self.shards.get_mut(uid)
-                && shard.drop_trimmed(&self.shared, &mut self.unsynced)
-            {
-                self.shared.set_segments(*uid, &shard.state.segments);
-            }
-        }
+        self.let_go();
         while let Some(uid) = self.touched.first().copied() {
             if let Some(shard) = self.shards.get_mut(&uid) {
                 let written = shard.write(&self.shared, &mut self.unsynced, now);
@@ -241,14 +254,30 @@ impl<D: Disk> SinkLane<D> {
             }
             self.touched.remove(&uid);
         }
-        self.sunk = self.folded;
-        self.shared.set_sunk(self.sunk.lsn);
-        set(&self.shared.counters.wal_uncovered_bytes, self.uncovered());
+        self.reach();
         if self.written - self.written_back >= WRITEBACK_BYTES {
             self.written_back = self.written;
             self.start_writeback();
         }
         Ok(())
+    }
+
+    /// Lets go of what was trimmed.
+    fn let_go(&mut self) {
+        for uid in &self.touched {
+            if let Some(shard) = self.shards.get_mut(uid)
+                && shard.drop_trimmed(&self.shared, &mut self.unsynced)
+            {
+                self.shared.set_segments(*uid, &shard.state.segments);
+            }
+        }
+    }
+
+    /// Notes that everything folded is in segments.
+    fn reach(&mut self) {
+        self.sunk = self.folded;
+        self.shared.set_sunk(self.sunk.lsn);
+        set(&self.shared.counters.wal_uncovered_bytes, self.uncovered());
     }
 
     /// Asks the system to begin writing segments back, so that a checkpoint finds little to wait
@@ -266,6 +295,11 @@ impl<D: Disk> SinkLane<D> {
         self.sunk.lsn - self.covered_lsn
     }
 
+    /// Whether a checkpoint has something to do.
+    pub(crate) fn has_news(&self) -> bool {
+        self.uncovered() > 0 || !self.unsynced.removed.is_empty()
+    }
+
     /// Begins a checkpoint of what is in segments now; none when nothing is new. One at a time.
     ///
     /// Where a round is unfinished (the disk is full) the folded state runs ahead of the position:
@@ -273,7 +307,7 @@ impl<D: Disk> SinkLane<D> {
     /// seen are skipped and the last word of a row or a shard wins again. Only what is pending must
     /// not count as seen.
     pub(crate) fn begin_checkpoint(&mut self, wall: Millis) -> Option<CheckpointJob<D>> {
-        if self.uncovered() == 0 && self.unsynced.removed.is_empty() {
+        if !self.has_news() {
             return None;
         }
         let checkpoint = Checkpoint {

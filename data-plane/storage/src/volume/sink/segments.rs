@@ -198,7 +198,13 @@ impl SinkShard {
         Ok(())
     }
 
-    /// Lets go of the segments that lie wholly below the trim point. True if there were any.
+    /// Whether there is something left to be written.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.pending.is_empty() || self.state.sealed && self.active().is_some()
+    }
+
+    /// Lets go of the segments, and of the batches on their way there, that lie wholly below the
+    /// trim point. True if there were such segments.
     pub(crate) fn drop_trimmed<D: Disk>(
         &mut self,
         shared: &Shared<D>,
@@ -208,6 +214,11 @@ impl SinkShard {
             .state
             .segments
             .partition_point(|segment| segment.last < self.state.first);
+        let first = self.state.first;
+        let unwanted = self
+            .pending
+            .partition_point(|batch| batch.header.last() < first);
+        self.pending.drain(..unwanted);
         let uid = self.state.uid;
         for segment in self.state.segments.drain(..keep) {
             remove_segment(shared, unsynced, uid, segment.first);

@@ -55,7 +55,7 @@ struct StockState<D: Disk> {
     wanted: Option<u64>,
     /// As `wanted`, where a full disk kept it from being made.
     starved: Option<u64>,
-    /// Whether the spare is being made.
+    /// Whether a file is being made.
     preparing: bool,
     /// Whether nobody will want a file any more.
     ended: bool,
@@ -92,11 +92,15 @@ impl<D: Disk> WalStock<D> {
             }
             state.wanted = None;
             state.starved = None;
+            state.preparing = true;
             state.spare.take()
         };
         let taken = self.take_or_make(ready, first, capacity_min);
+        let mut state = self.state.lock();
+        state.preparing = false;
+        self.prepared.notify_all();
         if matches!(taken, Err(StepError::NoSpace)) {
-            self.state.lock().starved = Some(first);
+            state.starved = Some(first);
         }
         taken
     }
@@ -173,6 +177,15 @@ impl<D: Disk> WalStock<D> {
                 Ok(None)
             },
             Err(StepError::Fatal(fatal)) => Err(fatal),
+        }
+    }
+
+    /// Waits for a file that is being made: it must not be made of space that is about to be given
+    /// up for something else.
+    pub(crate) fn wait_prepared(&self) {
+        let mut state = self.state.lock();
+        while state.preparing {
+            self.prepared.wait(&mut state);
         }
     }
 

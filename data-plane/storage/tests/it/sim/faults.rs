@@ -1,9 +1,10 @@
 //! Errors and full disks.
 
 use millstream_storage::disk::sim::{Fault, Op};
+use millstream_storage::volume::stepped::Progress;
 
 use super::seeds;
-use super::world::World;
+use super::world::{Stopped, World};
 
 #[test]
 fn nothing_is_lost_when_a_write_or_sync_fails() {
@@ -100,5 +101,86 @@ fn nothing_is_lost_when_calls_say_now_and_then_that_the_disk_is_full() {
             world.crash(crash);
         }
         world.assert_clean("a disk that is full now and then");
+    }
+}
+
+/// Has the sink write what it can, with a checkpoint behind it, as the threads do.
+fn clean_up(world: &mut World) -> Result<(), Stopped> {
+    while world.engine().sink_round()? == Progress::Worked {}
+    let ends = [Progress::Idle, Progress::Finished, Progress::NoSpace];
+    while !ends.contains(&world.engine().checkpoint_step()?) {}
+    Ok(())
+}
+
+/// Appends until the log is longer by `bytes`.
+fn append(world: &mut World, bytes: u64) {
+    let end = world.engine().counters().wal_bytes + bytes;
+    while world.engine().counters().wal_bytes < end {
+        world.append().expect("the log has room");
+    }
+}
+
+/// A disk that is full while more than the reserve waits to be written.
+fn overfilled(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.options.wal_file_bytes = 2048 * 1024;
+    world.options.checkpoint_bytes = 4096 * 1024;
+    world.may_be_full = true;
+    assert!(world.open_at_last());
+    while world.book.open_shards().is_empty() {
+        world.steps(20).expect("nothing is short yet");
+    }
+    let enough = 4 * world.options.reserve_bytes;
+    append(&mut world, enough);
+    clean_up(&mut world).expect("nothing is short yet");
+    world.engine().prepare_file().expect("nothing is short yet");
+    let (allocated, room) = (world.disk.allocated(), world.dice.below(20_000));
+    world.disk.set_capacity(Some(allocated + room));
+    append(&mut world, enough);
+    assert_eq!(world.refused, 0, "seed {seed}: the log has room");
+    world
+}
+
+#[test]
+fn a_full_disk_with_more_to_write_than_its_reserve_is_emptied_by_trims() {
+    for seed in seeds(40) {
+        let mut world = overfilled(seed);
+        for _ in 0..3 {
+            world.engine().meet_full_disk().expect("files can go");
+            clean_up(&mut world).expect("a full disk is no failure");
+            world.verify().expect("reads go on");
+        }
+        world.trim_all().expect("a full disk is no failure");
+        clean_up(&mut world).expect("a full disk is no failure");
+        let leaves = world.engine().leave_full_disk().expect("no failure");
+        assert!(leaves, "seed {seed}: the trims freed nothing");
+        world.verify().expect("reads go on");
+        world.append().expect("there is space again");
+        assert_eq!(world.refused, 0, "seed {seed}: there is space again");
+        clean_up(&mut world).expect("there is space again");
+        let crash = world.any_crash();
+        world.crash(crash);
+        assert!(world.open_at_last());
+        world.verify().expect("everything is there");
+        world.assert_clean("trims on a full disk");
+    }
+}
+
+#[test]
+fn what_waits_on_a_full_disk_outlives_crashes() {
+    for seed in seeds(40) {
+        let mut world = overfilled(seed);
+        for _ in 0..3 {
+            let steps = world.dice.below(60);
+            world.steps(steps).expect("a full disk is no failure");
+            world.verify().expect("reads go on");
+        }
+        let crash = world.any_crash();
+        world.crash(crash);
+        // opening writes what waited, and needs the space for it
+        world.disk.set_capacity(None);
+        assert!(world.open_at_last());
+        world.verify().expect("everything is there");
+        world.assert_clean("a crash with much to write on a full disk");
     }
 }

@@ -8,7 +8,7 @@ use millstream_storage::disk::SyncPoint;
 use millstream_storage::disk::sim::{Crash, SimDisk};
 use millstream_storage::history::{AppendId, Seen};
 use millstream_storage::testkit::Dice;
-use millstream_storage::volume::stepped::{Step, StepReply, SteppedEngine};
+use millstream_storage::volume::stepped::{Progress, Step, StepReply, SteppedEngine};
 use millstream_storage::volume::{Fatal, OpenError, Options};
 use millstream_storage::{Append, ApplyError, Change, ReadError, ReadLimit, StoreError};
 use millstream_types::{Millis, ShardUid};
@@ -53,6 +53,12 @@ impl From<Fatal> for Stopped {
     }
 }
 
+impl From<OpenError> for Stopped {
+    fn from(error: OpenError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// How an opening ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
@@ -71,6 +77,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) book: Book,
     pub(crate) engine: Option<SteppedEngine<SimDisk>>,
+    pub(crate) options: Options,
     /// Whether refusals for lack of space are part of the run.
     pub(crate) may_be_full: bool,
     /// Requests that were refused for lack of space.
@@ -101,6 +108,7 @@ impl World {
             clock: Arc::new(ManualClock::new(Millis(1_000_000))),
             book: Book::default(),
             engine: None,
+            options: options(),
             may_be_full: false,
             refused: 0,
         }
@@ -117,6 +125,7 @@ impl World {
             clock: Arc::new(ManualClock::new(self.clock.now())),
             book: self.book.clone(),
             engine: None,
+            options: self.options.clone(),
             may_be_full: self.may_be_full,
             refused: 0,
         }
@@ -132,7 +141,7 @@ impl World {
     pub(crate) fn open(&mut self) -> Opening {
         let disk = Arc::new(self.disk.clone());
         let entropy = Arc::new(SeededEntropy::new(self.dice.bits()));
-        match SteppedEngine::open(disk, options(), self.clock.clone(), entropy) {
+        match SteppedEngine::open(disk, self.options.clone(), self.clock.clone(), entropy) {
             Ok(engine) => {
                 self.engine = Some(engine);
                 Opening::Serves
@@ -188,7 +197,7 @@ impl World {
     pub(crate) fn step(&mut self) -> Result<(), Stopped> {
         match self.dice.below(100) {
             0..45 => self.commit(),
-            45..60 => self.engine().sink_round().map(drop).map_err(Stopped::from),
+            45..60 => self.sink(),
             60..72 => self
                 .engine()
                 .checkpoint_step()
@@ -209,6 +218,17 @@ impl World {
         }
     }
 
+    /// One round of the sink; a disk that it finds full is met as the threads do.
+    fn sink(&mut self) -> Result<(), Stopped> {
+        let full = self.engine().sink_round()? == Progress::NoSpace;
+        if full && self.dice.chance(1, 2) {
+            self.engine().meet_full_disk()?;
+        } else if self.engine().counters().no_space != 0 {
+            self.engine().leave_full_disk()?;
+        }
+        Ok(())
+    }
+
     /// One commit window of several clients' requests.
     pub(crate) fn commit(&mut self) -> Result<(), Stopped> {
         let (mut steps, mut sent) = (Vec::new(), Vec::new());
@@ -221,7 +241,33 @@ impl World {
             steps.push(step);
             sent.push(note);
         }
-        let replies = self.engine().commit(steps).map_err(Stopped::from)?;
+        self.send(steps, sent)
+    }
+
+    /// One commit window of appends.
+    pub(crate) fn append(&mut self) -> Result<(), Stopped> {
+        let (step, sent) = self.appends();
+        self.send(vec![step], vec![sent])
+    }
+
+    /// Trims every shard to its end, in one window.
+    pub(crate) fn trim_all(&mut self) -> Result<(), Stopped> {
+        let (mut steps, mut sent) = (Vec::new(), Vec::new());
+        for index in 0..self.book.shards.len() {
+            let BookShard { uid, dropped, .. } = self.book.shards[index];
+            let Some(status) = self.engine().status(uid).filter(|_| dropped == Known::No) else {
+                continue;
+            };
+            let before = status.next;
+            self.book.history.trimming(uid, before);
+            steps.push(Step::Apply(vec![Change::TrimShard { shard: uid, before }]));
+            sent.push(Sent::Changes(vec![Noted::Trimmed(uid, before)]));
+        }
+        self.send(steps, sent)
+    }
+
+    fn send(&mut self, steps: Vec<Step>, sent: Vec<Sent>) -> Result<(), Stopped> {
+        let replies = self.engine().commit(steps)?;
         assert_eq!(replies.len(), sent.len());
         for (reply, sent) in replies.into_iter().zip(sent) {
             self.note(reply, sent);

@@ -115,15 +115,24 @@ impl Store {
     }
 
     async fn append(&self) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+        self.append_to([SHARD], 10_000).await
+    }
+
+    async fn append_to(
+        &self,
+        shards: impl IntoIterator<Item = ShardUid>,
+        bytes: usize,
+    ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
         let record = NewRecord {
             key: Bytes::from_static(b"k"),
-            data: Bytes::from(vec![7; 10_000]),
+            data: Bytes::from(vec![7; bytes]),
         };
-        let append = Append {
-            shard: SHARD,
-            records: vec![record],
+        let append = |shard| Append {
+            shard,
+            records: vec![record.clone()],
         };
-        match self.request(Request::Append(vec![append])).await? {
+        let appends = shards.into_iter().map(append).collect();
+        match self.request(Request::Append(appends)).await? {
             Reply::Append(result) => result,
             Reply::Apply(_) => panic!("appends are answered as appends"),
         }
@@ -150,6 +159,35 @@ impl Store {
             std::thread::sleep(TRY_AGAIN);
         }
         panic!("the sink does not write what it has");
+    }
+
+    /// Trims everything on the full disk, and appends once that is taken; gives the record's number.
+    async fn trim_and_append(&self) -> u64 {
+        let before = self.next();
+        let trim = Change::TrimShard {
+            shard: SHARD,
+            before,
+        };
+        let mut trimmed = Err(ApplyError::Store(StoreError::NoSpace));
+        for _ in 0..TRIES_MAX {
+            trimmed = self.apply(trim.clone()).await;
+            if trimmed.is_ok() {
+                break;
+            }
+            std::thread::sleep(TRY_AGAIN);
+        }
+        assert_eq!(trimmed, Ok(()), "what frees space is written");
+        let mut appended = Err(StoreError::NoSpace);
+        for _ in 0..TRIES_MAX {
+            appended = self.append().await;
+            if appended.is_ok() {
+                break;
+            }
+            std::thread::sleep(TRY_AGAIN);
+        }
+        let appended = appended.expect("appends go on once there is space");
+        assert_eq!(appended[0].map(|a| a.first), Ok(before));
+        before
     }
 
     /// Ends the threads.
@@ -192,30 +230,7 @@ async fn starved() -> (Store, u64) {
 #[tokio::test]
 async fn a_log_without_space_for_its_next_file_takes_trims_and_then_appends_again() {
     let (store, row) = starved().await;
-    let before = store.next();
-    let trim = Change::TrimShard {
-        shard: SHARD,
-        before,
-    };
-    let mut trimmed = Err(ApplyError::Store(StoreError::NoSpace));
-    for _ in 0..TRIES_MAX {
-        trimmed = store.apply(trim.clone()).await;
-        if trimmed.is_ok() {
-            break;
-        }
-        std::thread::sleep(TRY_AGAIN);
-    }
-    assert_eq!(trimmed, Ok(()), "what frees space is written");
-    let mut appended = Err(StoreError::NoSpace);
-    for _ in 0..TRIES_MAX {
-        appended = store.append().await;
-        if appended.is_ok() {
-            break;
-        }
-        std::thread::sleep(TRY_AGAIN);
-    }
-    let appended = appended.expect("appends go on once there is space");
-    assert_eq!(appended[0].map(|a| a.first), Ok(before));
+    let before = store.trim_and_append().await;
     let shared = Arc::clone(&store.shared);
     let limit = ReadLimit {
         records: 10,
@@ -239,6 +254,34 @@ async fn a_log_without_space_for_its_next_file_takes_trims_and_then_appends_agai
     assert_eq!((read.records.len(), read.next), (1, before + 1));
     let kept = shared.rows(b"row").remove(0).1;
     assert_eq!(kept[..8], row.to_le_bytes(), "the newest row is kept");
+}
+
+#[tokio::test]
+async fn a_disk_too_full_for_what_waits_takes_trims_and_then_appends_again() {
+    let store = Store::start();
+    let others = || (100..220).map(ShardUid);
+    let open = others().chain([SHARD]).map(Change::OpenShard).collect();
+    let opened = store.request(Request::Apply(open)).await;
+    assert_eq!(opened, Ok(Reply::Apply(Ok(()))));
+    for _ in 0..200 {
+        store.append().await.expect("taken")[0].expect("the shard is open");
+    }
+    store.settle();
+    store.disk.set_capacity(Some(store.disk.allocated()));
+    // the log has room for it, the reserve has not
+    let appended = store.append_to(others(), 4000).await.expect("taken");
+    assert!(appended.iter().all(Result::is_ok), "the shards are open");
+    for _ in 0..TRIES_MAX {
+        if store.shared.is_full() {
+            break;
+        }
+        std::thread::sleep(TRY_AGAIN);
+    }
+    assert_eq!(store.append().await, Err(StoreError::NoSpace));
+    assert!(store.admission.held() >= 480_000, "it waits");
+    store.trim_and_append().await;
+    store.settle();
+    assert_eq!(store.end(), None, "a full disk is no failure");
 }
 
 #[tokio::test]
