@@ -14,7 +14,6 @@ use millstream_stream::Stream;
 use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use tonic::Status;
 use tonic::client::Grpc;
 
 use crate::convert;
@@ -289,7 +288,6 @@ impl Caller {
 
     /// The life of the group's writer, from its server: it refuses whoever names another one.
     pub(crate) async fn life(&self, group: &GroupId) -> Result<Epoch, CallError> {
-        use crate::wire::status_reply::Outcome;
         let attempt = |mut client: Client, target: wire::Target| async move {
             let life = Epoch(target.epoch);
             let request = wire::StatusRequest {
@@ -297,11 +295,7 @@ impl Caller {
                 // Nobody's: that the question is taken is the answer.
                 shard: convert::uid_bytes(0),
             };
-            let answered = verdict(client.status(request).await, |reply| match &reply.outcome {
-                Some(Outcome::Refused(refused)) => Some(refused),
-                _ => None,
-            });
-            match answered {
+            match Verdict::of(client.status(request).await) {
                 Verdict::Done(_) => Verdict::Done(life),
                 Verdict::Refused(refused) => Verdict::Refused(refused),
                 Verdict::Unknown(reason) => Verdict::Unknown(reason),
@@ -339,20 +333,5 @@ impl Caller {
             });
         }
         verdict
-    }
-}
-
-/// What became of an attempt, from the reply and what it says of a refusal.
-pub(crate) fn verdict<R>(
-    replied: Result<tonic::Response<R>, Status>,
-    refusal: impl Fn(&R) -> Option<&wire::Refusal>,
-) -> Verdict<R> {
-    match replied {
-        Err(status) => Verdict::of_status(&status),
-        Ok(reply) => {
-            let reply = reply.into_inner();
-            let refused = refusal(&reply).cloned();
-            Verdict::of_reply(refused.as_ref(), reply)
-        },
     }
 }

@@ -186,15 +186,20 @@ mod tests {
         Some(parts?.iter().map(number).collect())
     }
 
+    /// As many calls as may be under way, with a part each.
+    fn turns(lanes: &Arc<Lanes>) -> Vec<Turn> {
+        let turn = |number| {
+            let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
+            assert_eq!(numbers(turn.next()), Some(vec![number]));
+            turn
+        };
+        (0..2).map(turn).collect()
+    }
+
     #[test]
     fn one_that_comes_alone_goes_at_once_and_those_that_come_meanwhile_go_together() {
         let lanes = Arc::new(Lanes::default());
-        let mut turns = Vec::new();
-        for number in 0..2 {
-            let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
-            assert_eq!(numbers(turn.next()), Some(vec![number]));
-            turns.push(turn);
-        }
+        let mut turns = turns(&lanes);
         for number in 2..6 {
             assert!(lanes.enter(&group(), part(number, 10)).is_none());
         }
@@ -228,12 +233,7 @@ mod tests {
     #[test]
     fn what_waits_is_sent_by_the_other_call_or_answered_when_there_is_none() {
         let lanes = Arc::new(Lanes::default());
-        let mut turns = Vec::new();
-        for number in 0..2 {
-            let mut turn = lanes.enter(&group(), part(number, 10)).expect("a turn");
-            assert_eq!(numbers(turn.next()), Some(vec![number]));
-            turns.push(turn);
-        }
+        let mut turns = turns(&lanes);
         let (waits, mut answered) = asked(2, 10);
         assert!(lanes.enter(&group(), waits).is_none());
         drop(turns.pop());

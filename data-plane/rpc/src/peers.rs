@@ -3,8 +3,9 @@
 use millstream_stream::{Guests, PeerError, PeerGroups};
 use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 
-use crate::call::{CallError, Caller, verdict};
+use crate::call::{CallError, Caller, Client};
 use crate::convert;
+use crate::verdict::Verdict;
 use crate::wire;
 
 /// The other groups, each on its server. Every call may be carried out twice.
@@ -44,16 +45,9 @@ impl PeerGroups for RemoteGroups {
         opened_before: Vec<ShardUid>,
     ) -> Result<Vec<ShardUid>, PeerError> {
         use wire::open_shards_reply::Outcome;
-        let attempt = |mut client: crate::call::Client, target| {
+        let attempt = |mut client: Client, target| {
             let request = convert::guests_out(target, &guests, &opened_before);
-            async move {
-                verdict(client.open_shards(request).await, |reply| {
-                    match &reply.outcome {
-                        Some(Outcome::Refused(refused)) => Some(refused),
-                        _ => None,
-                    }
-                })
-            }
+            async move { Verdict::of(client.open_shards(request).await) }
         };
         let called = self.caller.call_idempotent("OpenShards", group, attempt);
         let reply = called.await?;
@@ -71,19 +65,12 @@ impl PeerGroups for RemoteGroups {
 
     async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
         use wire::drop_shards_reply::Outcome;
-        let attempt = |mut client: crate::call::Client, target| {
+        let attempt = |mut client: Client, target| {
             let request = wire::DropShardsRequest {
                 target: Some(target),
                 stream: convert::uid_bytes(stream.0),
             };
-            async move {
-                verdict(client.drop_shards(request).await, |reply| {
-                    match &reply.outcome {
-                        Some(Outcome::Refused(refused)) => Some(refused),
-                        _ => None,
-                    }
-                })
-            }
+            async move { Verdict::of(client.drop_shards(request).await) }
         };
         let called = self.caller.call_idempotent("DropShards", group, attempt);
         done(match called.await?.outcome {

@@ -15,10 +15,11 @@ use millstream_types::{GroupId, Millis, ShardUid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::away::{Away, Presence};
-use crate::call::{CallError, Caller, Client, verdict};
+use crate::call::{CallError, Caller, Client};
 use crate::convert::{self, Malformed};
 use crate::lanes::{Lanes, Part, Results, Turn};
 use crate::outgoing::{self, Appends};
+use crate::verdict::Verdict;
 use crate::wire;
 
 /// The budget of bytes on their way is counted in so many.
@@ -144,14 +145,7 @@ impl Routed {
         let request = Arc::new(request);
         let attempt = |client: Client, target| {
             let request = Arc::clone(&request);
-            async move {
-                use wire::append_reply::Outcome;
-                let replied = outgoing::append(&client, target, request).await;
-                verdict(replied, |reply| match &reply.outcome {
-                    Some(Outcome::Refused(refused)) => Some(refused),
-                    Some(Outcome::Done(_)) | None => None,
-                })
-            }
+            async move { Verdict::of(outgoing::append(&client, target, request).await) }
         };
         let (results, failed) = match self.caller.call("Append", group, attempt).await {
             Ok(reply) => (results(reply, count), None),
@@ -298,10 +292,7 @@ impl ShardLog for Routed {
                 records_max: limit.records as u64,
                 bytes_max: limit.bytes as u64,
             };
-            verdict(client.read(request).await, |reply| match &reply.outcome {
-                Some(Outcome::Refused(refused)) => Some(refused),
-                _ => None,
-            })
+            Verdict::of(client.read(request).await)
         };
         let called = self.caller.call_idempotent("Read", &group, attempt).await;
         let reply = called.inspect_err(|error| self.note_failed_read(&group, error))?;
@@ -321,19 +312,10 @@ impl ShardLog for Routed {
                 shard: convert::uid_bytes(shard.0),
                 time_ms: time.0,
             };
-            verdict(client.number_at(request).await, |reply| {
-                match &reply.outcome {
-                    Some(Outcome::Refused(refused)) => Some(refused),
-                    _ => None,
-                }
-            })
+            Verdict::of(client.number_at(request).await)
         };
-        match self
-            .caller
-            .call_idempotent("NumberAt", &group, attempt)
-            .await?
-            .outcome
-        {
+        let called = self.caller.call_idempotent("NumberAt", &group, attempt);
+        match called.await?.outcome {
             Some(Outcome::Number(number)) => Ok(number),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),
@@ -350,9 +332,7 @@ impl ShardLog for Routed {
                 shard: convert::uid_bytes(shard.0),
                 number,
             };
-            verdict(client.wait_past(request).await, |reply| {
-                reply.refused.as_ref()
-            })
+            Verdict::of(client.wait_past(request).await)
         };
         if let Err(error) = self.caller.call("WaitPast", &group, attempt).await {
             tracing::debug!(%group, %error, "waiting for a shard failed");
@@ -368,17 +348,10 @@ impl ShardLog for Routed {
                 target: Some(target),
                 shard: convert::uid_bytes(shard.0),
             };
-            verdict(client.status(request).await, |reply| match &reply.outcome {
-                Some(Outcome::Refused(refused)) => Some(refused),
-                _ => None,
-            })
+            Verdict::of(client.status(request).await)
         };
-        match self
-            .caller
-            .call_idempotent("Status", &group, attempt)
-            .await?
-            .outcome
-        {
+        let called = self.caller.call_idempotent("Status", &group, attempt);
+        match called.await?.outcome {
             Some(Outcome::Status(status)) => Ok(convert::status_in(status)),
             Some(Outcome::Failed(failure)) => Err(convert::read_failure_in(failure)),
             Some(Outcome::Refused(_)) | None => Err(NO_OUTCOME.into()),

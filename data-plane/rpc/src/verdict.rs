@@ -5,7 +5,7 @@
 
 use millstream_link::grpc::was_not_sent;
 use millstream_types::Epoch;
-use tonic::Status;
+use tonic::{Response, Status};
 
 use crate::meter::Outcome;
 use crate::wire;
@@ -34,6 +34,55 @@ pub(crate) enum Refused {
     NotSent(String),
 }
 
+/// A reply that can say that the call was not carried out.
+pub(crate) trait Reply {
+    /// Why it was not, if so.
+    fn refusal(&self) -> Option<&wire::Refusal>;
+}
+
+macro_rules! replies {
+    ($($reply:ident, $outcome:ident;)*) => {
+        $(
+            impl Reply for wire::$reply {
+                fn refusal(&self) -> Option<&wire::Refusal> {
+                    match &self.outcome {
+                        Some(wire::$outcome::Outcome::Refused(refusal)) => Some(refusal),
+                        _ => None,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+replies! {
+    AppendReply, append_reply;
+    ReadReply, read_reply;
+    NumberAtReply, number_at_reply;
+    StatusReply, status_reply;
+    OpenShardsReply, open_shards_reply;
+    DropShardsReply, drop_shards_reply;
+}
+
+impl Reply for wire::WaitPastReply {
+    fn refusal(&self) -> Option<&wire::Refusal> {
+        self.refused.as_ref()
+    }
+}
+
+impl<R: Reply> Verdict<R> {
+    /// What became of an attempt with this reply, or without one.
+    pub(crate) fn of(replied: Result<Response<R>, Status>) -> Self {
+        match replied {
+            Ok(reply) => {
+                let reply = reply.into_inner();
+                Self::of_reply(reply.refusal().cloned().as_ref(), reply)
+            },
+            Err(status) => Self::of_status(&status),
+        }
+    }
+}
+
 impl<T> Verdict<T> {
     /// As it is counted. What is unknown at last may be a first attempt of a call that is repeated.
     pub(crate) const fn outcome(&self) -> Outcome {
@@ -47,7 +96,7 @@ impl<T> Verdict<T> {
     }
 
     /// Of a reply that was either refused or not.
-    pub(crate) fn of_reply(refused: Option<&wire::Refusal>, reply: T) -> Self {
+    fn of_reply(refused: Option<&wire::Refusal>, reply: T) -> Self {
         use wire::refusal::Reason;
         match refused {
             None => Self::Done(reply),
@@ -64,7 +113,7 @@ impl<T> Verdict<T> {
     }
 
     /// Of a call without a reply.
-    pub(crate) fn of_status(status: &Status) -> Self {
+    fn of_status(status: &Status) -> Self {
         if was_not_sent(status) {
             Self::Refused(Refused::NotSent(status.message().to_owned()))
         } else {
