@@ -22,7 +22,7 @@ use millstream_rpc::{
 };
 use millstream_storage::memory::MemoryStore;
 use millstream_stream::{
-    Home, NewStream, PutEntry, Settings, ShardStore, Spread, Streams, TokenKey,
+    Home, Kind, NewStream, PutEntry, Settings, ShardStore, Spread, Streams, TokenKey,
 };
 use millstream_types::{Epoch, GroupId, HashKey, Scope, StreamMode, StreamName, StreamUid};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -250,6 +250,14 @@ impl Gateway {
         let count = servers.len();
         let seen = self.seen.wait_for(|seen| seen.len() == count).await;
         drop(seen.expect("the follower lives"));
+    }
+
+    /// Puts a record into the stream `s`.
+    pub(crate) async fn put(&self, hash_key: u128, data: impl Into<Bytes>) -> Result<(), Kind> {
+        let entry = entry_at(hash_key, data);
+        let (scope, name) = (scope(), name("s"));
+        let put = self.streams.put_record(&scope, &name, entry, None).await;
+        put.map(drop).map_err(|error| error.kind())
     }
 
     /// Every payload of a shard, in order.

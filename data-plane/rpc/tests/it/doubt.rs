@@ -24,14 +24,7 @@ async fn a_gateway_goes_on_with_a_writer_in_its_next_life_elsewhere() {
     world.create(&servers, "s", 2).await;
     let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
     gateway.place(1, &servers).await;
-    let put = async |data: &str| {
-        let entry = entry_at(key_of(1, 2), data.to_owned());
-        gateway
-            .streams
-            .put_record(&scope(), &name("s"), entry, None)
-            .await
-    };
-    put("a").await.expect("durable");
+    gateway.put(key_of(1, 2), "a").await.expect("durable");
     let store = servers.pop().expect("two").end().await;
     servers.push(world.serve(store, group(1), 2).await);
     // The put waits for the new route, which comes while it is refused.
@@ -41,7 +34,8 @@ async fn a_gateway_goes_on_with_a_writer_in_its_next_life_elsewhere() {
         task::sleep(Duration::from_millis(50)).await;
         assert!(caller.place(POOL, (1, 2), &after));
     });
-    put("b").await.expect("durable in the next life");
+    let put = gateway.put(key_of(1, 2), "b").await;
+    put.expect("durable in the next life");
     placing.await.expect("placed");
     assert_eq!(gateway.payloads("s", 1).await, ["a", "b"]);
 }
@@ -60,20 +54,12 @@ async fn a_server_that_does_not_hold_the_group_refuses_and_nothing_is_done() {
     let mut wrong = placed(&servers);
     wrong.insert(group(1), servers[0].endpoint());
     assert!(gateway.caller.place(POOL, (1, 2), &wrong));
-    let entry = entry_at(key_of(1, 2), "a");
-    let put = gateway
-        .streams
-        .put_record(&scope(), &name("s"), entry.clone(), None)
-        .await;
-    assert_eq!(put.expect_err("not owner").kind(), Kind::Internal);
+    let put = || gateway.put(key_of(1, 2), "a");
+    assert_eq!(put().await, Err(Kind::Internal), "not its owner");
     // An older placement is refused, the next one heals.
     assert!(!gateway.caller.place(POOL, (1, 1), &placed(&servers)));
     assert!(gateway.caller.place(POOL, (1, 3), &placed(&servers)));
-    let put = gateway
-        .streams
-        .put_record(&scope(), &name("s"), entry, None)
-        .await;
-    put.expect("durable");
+    put().await.expect("durable");
     assert_eq!(gateway.payloads("s", 1).await, ["a"]);
 }
 
@@ -88,18 +74,14 @@ async fn a_server_that_has_got_the_address_of_another_is_not_called() {
     };
     let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
     gateway.place(1, &servers).await;
-    let put = async || {
-        let entry = entry_at(key_of(0, 2), "a");
-        let streams = &gateway.streams;
-        streams.put_record(&scope(), &name("s"), entry, None).await
-    };
+    let put = || gateway.put(key_of(0, 2), "a");
     put().await.expect("its own server");
     // The address is that of the group's server, and the pod that is meant is another.
     let mut moved = placed(&servers);
     let meant = server_of(&group(1));
     moved.insert(group(0), Endpoint::of(servers[0].address.clone(), meant));
     assert!(gateway.caller.place(POOL, (1, 2), &moved));
-    assert_eq!(put().await.expect_err("another").kind(), Kind::Internal);
+    assert_eq!(put().await, Err(Kind::Internal), "another");
     let shard = servers[0].store.shards()[0];
     let next = servers[0].store.status_now(shard).map(|status| status.next);
     assert_eq!(next, Some(2), "nothing was sent");
@@ -121,24 +103,16 @@ async fn a_writer_of_an_earlier_life_is_not_asked_once_a_later_one_is_known() {
         .await;
     let later = [later];
     assert!(gateway.caller.place(POOL, (1, 2), &placed(&later)));
-    let put = async |data: &str| {
-        let entry = entry_at(0, data.to_owned());
-        gateway
-            .streams
-            .put_record(&scope(), &name("s"), entry, None)
-            .await
-    };
-    put("a").await.expect("durable");
+    gateway.put(0, "a").await.expect("durable");
     // A route to the earlier life again: it serves, and it is refused.
     assert!(gateway.caller.place(POOL, (1, 3), &placed(&servers)));
-    assert_eq!(put("b").await.expect_err("a zombie").kind(), Kind::Internal);
-    assert_eq!(
-        servers[0]
-            .store
-            .status_now(servers[0].store.shards()[0])
-            .map(|s| s.next),
-        Some(2)
-    );
+    let put = gateway.put(0, "b").await;
+    assert_eq!(put, Err(Kind::Internal), "a zombie");
+    let store = &servers[0].store;
+    let next = store
+        .status_now(store.shards()[0])
+        .map(|status| status.next);
+    assert_eq!(next, Some(2));
 }
 
 /// Cuts the connection after an append is durable and before it is answered.
@@ -207,11 +181,7 @@ async fn a_read_whose_answer_is_lost_is_asked_again() {
     let connector = TlsConnector::new(Arc::new(plain.clone()), keys);
     let mut gateway = world.gateway(Options::default(), Arc::new(connector));
     gateway.place(1, &servers).await;
-    let put = gateway
-        .streams
-        .put_record(&scope(), &name("s"), entry_at(0, "a"), None)
-        .await;
-    put.expect("durable");
+    gateway.put(0, "a").await.expect("durable");
     plain.cut.store(true, Ordering::SeqCst);
     let healed = Arc::clone(&plain.cut);
     let healing = task::spawn("heal", async move {

@@ -223,17 +223,8 @@ async fn bytes_over_the_budget_are_throttled_and_nothing_is_sent() {
     };
     let mut gateway = world.gateway(options, world.connector(Role::Gateway, "gw-0"));
     gateway.place(1, &servers).await;
-    let put = async |bytes: usize| {
-        let entry = entry_at(0, vec![0; bytes]);
-        gateway
-            .streams
-            .put_record(&scope(), &name("s"), entry, None)
-            .await
-    };
-    assert_eq!(
-        put(9 * 1024).await.expect_err("too much").kind(),
-        Kind::Throttled
-    );
+    let put = |bytes: usize| gateway.put(0, vec![0; bytes]);
+    assert_eq!(put(9 * 1024).await, Err(Kind::Throttled), "too much");
     put(4 * 1024).await.expect("it fits");
     put(4 * 1024).await.expect("the budget is free again");
     let uid = servers[0].store.shards()[0];
@@ -260,12 +251,7 @@ async fn a_waiting_reader_is_woken_by_a_put_of_another_process() {
         routed.wait_past(shard, 1).await;
         routed.status(shard).await.map(|status| status.next)
     });
-    let entry = entry_at(key_of(1, 2), "a");
-    let put = writer
-        .streams
-        .put_record(&scope(), &name("s"), entry, None)
-        .await;
-    put.expect("durable");
+    writer.put(key_of(1, 2), "a").await.expect("durable");
     assert_eq!(waiting.await.expect("it ends"), Ok(2));
 }
 
@@ -276,12 +262,7 @@ async fn a_time_is_found_on_another_server() {
     world.create(&servers, "s", 2).await;
     let mut gateway = world.gateway(Options::default(), world.connector(Role::Gateway, "gw-0"));
     gateway.place(1, &servers).await;
-    let entry = entry_at(key_of(1, 2), "a");
-    let put = gateway
-        .streams
-        .put_record(&scope(), &name("s"), entry, None)
-        .await;
-    put.expect("durable");
+    gateway.put(key_of(1, 2), "a").await.expect("durable");
     let stream = gateway.streams.get(&scope(), &name("s")).expect("it");
     let shard = stream.map().shards()[1].uid;
     let routed = Routed::new(gateway.caller.clone());

@@ -43,10 +43,8 @@ async fn appends_that_come_while_calls_are_under_way_go_together_in_their_order(
     gateway.caller.count_by(Arc::new(appends.clone()));
     gateway.place(1, &servers).await;
     let put = async |number: usize| {
-        let entry = entry_at(0, number.to_string());
-        let streams = &gateway.streams;
-        let put = streams.put_record(&scope(), &name("s"), entry, None).await;
-        put.expect("durable")
+        let put = gateway.put(0, number.to_string()).await;
+        put.expect("durable");
     };
     // The first two are on their way until there is a server again.
     let store = servers.pop().expect("one").end().await;
@@ -89,11 +87,9 @@ async fn a_call_that_panics_fails_its_own_appends_and_no_later_ones() {
     gateway.caller.count_by(panics);
     gateway.place(1, &servers).await;
     for number in 0..PANICS + 3 {
-        let entry = entry_at(0, number.to_string());
-        let (scope, name) = (scope(), name("s"));
-        let put = gateway.streams.put_record(&scope, &name, entry, None);
+        let put = gateway.put(0, number.to_string());
         let put = task::timeout(Duration::from_secs(60), put).await;
-        let put = put.expect("it is answered").map_err(|error| error.kind());
+        let put = put.expect("it is answered");
         let failed = number < PANICS;
         assert_eq!(put.err(), failed.then_some(Kind::Internal), "{number}");
     }
