@@ -9,7 +9,7 @@ use super::buffer::PooledBuffer;
 use super::counters::add;
 use super::format::batch::{self, Batch, BatchHeader};
 use super::format::checkpoint::SegmentMeta;
-use super::shared::{ShardView, Shared};
+use super::shared::{Shard, ShardView, Shared};
 use super::sink::files::io_error;
 use crate::disk::{Disk, DiskFile};
 use crate::store::{Read, ReadError, ReadLimit, Record, ShardStatus};
@@ -305,41 +305,55 @@ pub(crate) fn number_at<D: Disk>(
     time: Millis,
 ) -> Result<u64, ReadError> {
     let shard = shared.shard(uid).ok_or(ReadError::NoShard)?;
-    let (status, from_tail, segment) = {
-        let view = shard.view.lock();
-        if view.dropped {
-            return Err(ReadError::NoShard);
-        }
-        let at = view
-            .tail
-            .partition_point(|batch| batch.header.arrival < time);
-        let from_tail = view.tail.get(at).map(|batch| batch.header.first);
-        // what the tail holds need not be looked for in segments, unless it begins the tail
-        let tail_first = view
-            .tail
-            .front()
-            .map_or(view.status.next, |batch| batch.header.first);
-        let at = view
-            .segments
-            .partition_point(|segment| segment.last_arrival < time);
-        let segment = view
-            .segments
-            .get(at)
-            .filter(|segment| segment.first < tail_first)
-            .copied();
-        (view.status, from_tail, segment)
-    };
-    let number = match segment {
-        Some(meta) => match number_in_segment(shared, uid, &meta, time) {
-            Err(_) if shard.view.lock().status.first > meta.last => None,
-            other => other?,
-        },
-        None => None,
-    };
-    Ok(number
-        .or(from_tail)
-        .unwrap_or(status.next)
-        .max(status.first))
+    number_through(&shard, time, |meta| {
+        number_in_segment(shared, uid, meta, time)
+    })
+}
+
+/// As [`number_at`], with `search` for the number in a segment.
+fn number_through(
+    shard: &Shard,
+    time: Millis,
+    mut search: impl FnMut(&SegmentMeta) -> Result<Option<u64>, ReadError>,
+) -> Result<u64, ReadError> {
+    loop {
+        let (status, in_tail, segment) = look_for(&shard.view.lock(), time)?;
+        let in_segment = match segment.map(|meta| (meta, search(&meta))) {
+            // trimmed away between the look and the open: look again, past it
+            Some((meta, Err(_))) if shard.view.lock().status.first > meta.last => continue,
+            Some((_, found)) => found?,
+            None => None,
+        };
+        let number = in_segment.or(in_tail).unwrap_or(status.next);
+        return Ok(number.max(status.first));
+    }
+}
+
+/// The shard's status, and where its oldest readable record is that arrived at or after `time`: the
+/// number of its batch in memory, and the segment to search first.
+fn look_for(
+    view: &ShardView,
+    time: Millis,
+) -> Result<(ShardStatus, Option<u64>, Option<SegmentMeta>), ReadError> {
+    if view.dropped {
+        return Err(ReadError::NoShard);
+    }
+    let status = view.status;
+    let at = view
+        .tail
+        .partition_point(|batch| batch.header.arrival < time);
+    let in_tail = view.tail.get(at).map(|batch| batch.header.first);
+    // what the tail holds need not be looked for in segments, unless it begins the tail
+    let tail_first = view
+        .tail
+        .front()
+        .map_or(status.next, |batch| batch.header.first);
+    let at = view
+        .segments
+        .partition_point(|segment| segment.last_arrival < time || segment.last < status.first);
+    let segment = view.segments.get(at).copied();
+    let segment = segment.filter(|segment| segment.first < tail_first);
+    Ok((status, in_tail, segment))
 }
 
 fn number_in_segment<D: Disk>(
@@ -367,3 +381,6 @@ fn number_in_segment<D: Disk>(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;
