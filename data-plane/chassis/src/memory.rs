@@ -56,7 +56,7 @@ pub const TABLE: [Share; 9] = [
     share(
         "fixed",
         3,
-        "connections, indexes, metadata (no cap, an allowance); 1 MiB for bodies of requests that \
+        "connections, indexes, metadata (no cap, an allowance); 1 MiB for requests that \
          name no known key",
     ),
 ];

@@ -117,7 +117,7 @@ impl Timeouts {
 pub struct Budgets {
     /// Bodies, by [`lanes`](crate::lanes) from small to large.
     pub bodies: [Budget; 3],
-    /// Bodies of requests that name no known key: they take nothing of the others.
+    /// Heads and bodies of requests that name no known key: they take nothing of the others.
     pub strangers: Budget,
     /// Small answers, then larger ones.
     pub responses: [Budget; 2],
@@ -126,8 +126,9 @@ pub struct Budgets {
     pub readers: Arc<Semaphore>,
 }
 
-/// Memory for the bodies of all requests that name no known key, out of the allowance `fixed` of the
-/// memory table. Such a body is only looked at to say what is wrong; without room it is not read.
+/// Memory for the heads and bodies of all requests that name no known key, out of the allowance
+/// `fixed` of the memory table. Such a body is only looked at to say what is wrong; without room it
+/// is not read.
 const STRANGERS_BYTES: u64 = 1 << 20;
 /// Memory of the engine's reads for each place of a reader.
 const READER_BYTES: u64 = 8 << 20;
@@ -144,7 +145,7 @@ impl Budgets {
         let readers = usize::try_from(readers).unwrap_or(1);
         Self {
             bodies: bodies.map(|name| plan.budget(name)),
-            strangers: Budget::new("bodies_strangers", STRANGERS_BYTES),
+            strangers: Budget::new("strangers", STRANGERS_BYTES),
             responses: responses.map(|name| plan.budget(name)),
             readers: Arc::new(Semaphore::new(readers)),
         }

@@ -29,6 +29,8 @@ const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256
 
 /// Answers up to this are not charged: the time to take them bounds them.
 const UNCHARGED_BYTES: u64 = 4 * 1024;
+/// Memory of a header beside its name and value.
+const HEADER_BYTES: usize = 128;
 /// Answers up to this are for the small lane.
 const SMALL_ANSWER_BYTES: u64 = 64 * 1024;
 
@@ -247,6 +249,17 @@ fn head(parts: &Parts) -> Head<'_> {
     }
 }
 
+/// Memory of a head.
+fn head_bytes(parts: &Parts) -> u64 {
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
+    (path + headers.sum::<usize>()) as u64
+}
+
 /// The operation that the head names, for the metrics of a request that was not routed.
 fn named_operation(parts: &Parts) -> Option<Operation> {
     let (_, name) = head(parts).target?.split_once('.')?;
@@ -254,19 +267,24 @@ fn named_operation(parts: &Parts) -> Option<Operation> {
 }
 
 /// The answer to a request whose head fails with `error`. AWS looks at the body first: that is done
-/// where there is memory for it that nobody else needs.
+/// where there is memory for it that nobody else needs. Without memory for its head, which lasts as
+/// long as the request, it is answered at once, whatever of its body is still to come.
 async fn refused_by_head(
     parts: &Parts,
     body: Incoming,
     reader: BodyReader<'_>,
     error: &ServiceError,
 ) -> Answered {
+    let unread = || {
+        let outcome = Outcome::of_error(named_operation(parts), error);
+        Answered::bare(Reply::error(codec_of(parts), error), outcome, 0)
+    };
+    let Some(_head) = reader.budgets.strangers.take(head_bytes(parts)) else {
+        return unread();
+    };
     let (bytes, _memory) = match reader.read_of_stranger(body).await {
         Ok(read) => read,
-        Err(Refused::TooLarge | Refused::NoMemory) => {
-            let outcome = Outcome::of_error(named_operation(parts), error);
-            return Answered::bare(Reply::error(codec_of(parts), error), outcome, 0);
-        },
+        Err(Refused::TooLarge | Refused::NoMemory) => return unread(),
         Err(refused) => return body_refused(refused, parts),
     };
     match route(head(parts), &bytes) {
