@@ -34,7 +34,7 @@ use crate::disk::{Disk, SyncPoint};
 use crate::store::ShardStatus;
 
 pub(crate) use self::fence::write_current;
-pub(crate) use self::find::{Found, find, read_checkpoint, read_current, read_file, spans};
+pub(crate) use self::find::{Found, find, list, read_checkpoint, read_current, read_file, spans};
 
 /// Batches are written to segments when this much was replayed.
 const REPLAY_BYTES: usize = 8 * 1024 * 1024;

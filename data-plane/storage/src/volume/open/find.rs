@@ -146,7 +146,8 @@ pub(crate) fn read_checkpoint<D: Disk>(disk: &D) -> Result<(u64, Checkpoint), Op
     Ok((number, checkpoint))
 }
 
-pub(super) fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Entry>, OpenError> {
+/// The entries of a directory; none where it is absent.
+pub(crate) fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Entry>, OpenError> {
     match disk.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(|error| OpenError::io("listing", dir, error)),

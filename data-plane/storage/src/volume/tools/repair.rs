@@ -1,5 +1,7 @@
-//! `repair`: lets a directory with a damaged log open again, at the price that its owner names.
+//! `repair`: lets a directory with a damaged log open again, at the price that its owner names. One
+//! that was cut short is run again: until `CURRENT` is replaced the log reads as it did.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,16 @@ use super::super::format::checkpoint::Checkpoint;
 use super::super::format::current::{Current, Epoch};
 use super::super::format::frame::ALIGNMENT;
 use super::super::layout;
-use super::super::open::{read_checkpoint, read_current, spans, write_current};
-use super::super::options::Options;
+use super::super::open::{list, read_checkpoint, read_current, spans, write_current};
 use super::super::wal::scan::{Span, scan};
 use super::super::wal::stock::create_zeroed;
-use crate::disk::{Disk, SyncPoint};
+use crate::disk::{Disk, DiskFile, SyncPoint};
+
+/// Size of the file that the new epoch begins with. Nobody writes to it: the next open begins an
+/// epoch and a file of its own.
+const FRESH_BYTES: u64 = ALIGNMENT;
+/// Bytes read at a time.
+const COPY_BYTES: usize = 1024 * 1024;
 
 /// What a repair did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +35,7 @@ pub struct Repaired {
 }
 
 /// Ends the log of a directory at `accept_loss_after`, which must be where its first damage is, or
-/// below. What is given up is moved aside, not deleted.
+/// below. What is given up is copied aside first.
 ///
 /// # Errors
 /// [`OpenError::Corrupt`] where there is damage below `accept_loss_after`, or in a file that is not
@@ -68,13 +75,8 @@ fn repair_disk<D: Disk>(
     let epoch = current.newest().epoch + 1;
     let start = next_free_lsn(disk, end_lsn)?;
     let path = layout::wal_file(start);
-    create_zeroed(
-        disk,
-        &path,
-        Options::new(PathBuf::new()).wal_file_bytes,
-        Some(SyncPoint::WalFileCreate),
-    )
-    .map_err(|error| OpenError::io("creating", &path, error))?;
+    create_zeroed(disk, &path, FRESH_BYTES, Some(SyncPoint::WalFileCreate))
+        .map_err(|error| OpenError::io("creating", &path, error))?;
     let wal = Path::new(layout::WAL);
     disk.sync_dir(wal, SyncPoint::WalDir)
         .map_err(|e| OpenError::io("syncing", wal, e))?;
@@ -134,17 +136,16 @@ fn whole_part<D: Disk>(
 
 /// First LSN above every WAL file.
 fn next_free_lsn<D: Disk>(disk: &D, end_lsn: u64) -> Result<u64, OpenError> {
-    let wal = Path::new(layout::WAL);
-    let entries = disk
-        .list(wal)
-        .map_err(|error| OpenError::io("listing", wal, error))?;
+    let entries = list(disk, Path::new(layout::WAL))?;
     let ends = entries
         .iter()
         .filter_map(|entry| Some(layout::wal_first(&entry.name)? + entry.len.max(1)));
     Ok(ends.fold(end_lsn, u64::max).next_multiple_of(ALIGNMENT))
 }
 
-/// Copies the WAL files from the one that holds `end_lsn` on into a directory of their own.
+/// Copies the WAL files from the one that holds `end_lsn` on into a directory of their own. What a
+/// repair that was cut short put there stays as it is. The files themselves go at the next open,
+/// which finds that `CURRENT` does not lead to them.
 fn set_aside<D: Disk>(
     disk: &D,
     linked: &[u64],
@@ -152,45 +153,75 @@ fn set_aside<D: Disk>(
 ) -> Result<Option<PathBuf>, OpenError> {
     let wal = Path::new(layout::WAL);
     let dir = PathBuf::from(format!("lost-{end_lsn:020}"));
-    let mut made = false;
-    let entries = disk
-        .list(wal)
-        .map_err(|error| OpenError::io("listing", wal, error))?;
-    for entry in entries {
+    let mut kept: BTreeSet<String> = list(disk, &dir)?.into_iter().map(|e| e.name).collect();
+    for entry in list(disk, wal)? {
         let Some(first) = layout::wal_first(&entry.name) else {
             continue;
         };
         let needed = linked.contains(&first);
-        if needed && first + entry.len <= end_lsn {
+        let whole = needed && first + entry.len <= end_lsn;
+        if whole || kept.contains(&entry.name) {
             continue;
         }
-        if !made {
-            disk.create_dir(&dir)
-                .map_err(|error| OpenError::io("creating", &dir, error))?;
-            made = true;
+        let from = wal.join(&entry.name);
+        let failed = |error| OpenError::io("setting aside", &from, error);
+        // made ready by a server, or by a repair that was cut short
+        if is_blank(disk, &from).map_err(failed)? {
+            continue;
         }
-        let (from, to) = (wal.join(&entry.name), dir.join(&entry.name));
-        let moved = if needed {
-            copy(disk, &from, &to)
-        } else {
-            disk.rename(&from, &to)
-        };
-        moved.map_err(|error| OpenError::io("setting aside", &from, error))?;
+        disk.create_dir(&dir)
+            .map_err(|error| OpenError::io("creating", &dir, error))?;
+        copy(disk, &from, &dir.join(&entry.name)).map_err(failed)?;
+        kept.insert(entry.name);
     }
-    Ok(made.then_some(dir))
+    if kept.is_empty() {
+        return Ok(None);
+    }
+    for synced in [&dir, Path::new("")] {
+        disk.sync_dir(synced, SyncPoint::WalDir)
+            .map_err(|error| OpenError::io("syncing", synced, error))?;
+    }
+    Ok(Some(dir))
 }
 
+/// Whether a file holds nothing but zeros.
+fn is_blank<D: Disk>(disk: &D, path: &Path) -> io::Result<bool> {
+    let file = disk.open(path)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut offset = 0;
+    loop {
+        let got = file.read_at(&mut buffer, offset)?;
+        if got == 0 {
+            return Ok(true);
+        }
+        if buffer[..got].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset += got as u64;
+    }
+}
+
+/// Makes a copy that has its name only once it is whole.
 fn copy<D: Disk>(disk: &D, from: &Path, to: &Path) -> io::Result<()> {
-    use crate::disk::DiskFile as _;
-    let (source, target) = (disk.open(from)?, disk.create(to)?);
-    let mut buffer = vec![0; 1024 * 1024];
+    let new = to.with_extension("wal.new");
+    match disk.remove(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {},
+    }
+    let (source, target) = (disk.open(from)?, disk.create(&new)?);
+    let mut buffer = vec![0; COPY_BYTES];
     let mut offset = 0;
     loop {
         let got = source.read_at(&mut buffer, offset)?;
         if got == 0 {
-            return target.sync_all(SyncPoint::WalFileCreate);
+            break;
         }
         target.write_at(&[io::IoSlice::new(&buffer[..got])], offset)?;
         offset += got as u64;
     }
+    target.sync_all(SyncPoint::WalFileCreate)?;
+    disk.rename(&new, to)
 }
+
+#[cfg(test)]
+mod tests;
