@@ -68,10 +68,11 @@ impl<S: ShardStore> ShardService<S> {
     /// As a server takes it.
     #[must_use]
     pub fn into_server(self) -> ShardServer<S> {
+        let group = self.group.clone();
         let service = ShardsServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Door::new(service)
+        Door::new(service, group.namespace())
     }
 
     async fn append_part(&self, appends: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
@@ -103,7 +104,7 @@ impl<S: ShardStore> ShardService<S> {
         })
     }
 
-    /// One call: who may make it, whether it is for this server, and then what is to be done.
+    /// One call of somebody whom the door lets in: whether it may make this one, whether it is for this server, and then what is to be done.
     async fn answer<Q, F>(
         &self,
         callers: Callers,
@@ -117,7 +118,6 @@ impl<S: ShardStore> ShardService<S> {
         if callers == Callers::Homes {
             require(&request, &[Role::Shard])?;
         }
-        self.require_client(&request)?;
         let request = request.into_inner();
         if let Some(refusal) = self.refusal(request.target()) {
             let mut response = Response::new(Q::refused(refusal));
@@ -127,21 +127,9 @@ impl<S: ShardStore> ShardService<S> {
         let reply = act(request).await;
         reply.map(Response::new).map_err(invalid)
     }
-
-    /// A gateway, which serves all accounts, or a shard server of the same account: pods of one
-    /// namespace never see the records of another.
-    fn require_client<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let caller = require(request, &[Role::Gateway, Role::Shard])?;
-        if caller.role() == Role::Shard && caller.namespace() != self.group.namespace() {
-            return Err(Status::permission_denied(
-                "a shard server calls in its own namespace only",
-            ));
-        }
-        Ok(())
-    }
 }
 
-/// Who may make a call.
+/// Who may make a call, of those whom the door lets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Callers {
     /// Whoever puts and reads.
@@ -340,7 +328,6 @@ impl<S: ShardStore> Shards for ShardService<S> {
         &self,
         request: Request<wire::WatchCatalogueRequest>,
     ) -> Result<Response<CatalogueUpdates>, Status> {
-        self.require_client(&request)?;
         let ending = grpc::ending(&request);
         let target = request.into_inner().target;
         let mut telling = Telling {

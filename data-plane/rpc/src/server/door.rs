@@ -1,5 +1,6 @@
-//! What stands before the service: requests are counted in bytes as they come in, and what does not
-//! fit is refused before anything of it is decoded.
+//! What stands before the service: it lets in whoever may call at all, before anything of a request
+//! is read; requests are counted in bytes as they come in, and what does not fit is refused before
+//! anything of it is decoded.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,11 +12,12 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Body as HttpBody, Frame};
-use millstream_clock::Clock;
+use millstream_clock::{Clock, task};
 use millstream_link::grpc::MESSAGE_BYTES_MAX;
+use millstream_link::{PeerIdentity, Role};
 use prost::Message as _;
 use tonic::Status;
 use tonic::body::Body;
@@ -29,6 +31,10 @@ use crate::wire::refusal::Reason;
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// So many parts of them are kept from appends: reads, and what homes ask, go on beside them.
 const KEPT_PARTS: usize = 8;
+/// Most parts of a request: the largest one has an eighth of that in frames of the usual size.
+const PARTS_MAX: usize = 16 * 1024;
+/// Longest time for a request to come in. No client waits longer for its answer.
+const TAKE_WITHIN: Duration = Duration::from_secs(15);
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 const STATUS_HEADER: &str = "grpc-status";
@@ -37,10 +43,12 @@ const STATUS_HEADER: &str = "grpc-status";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WasRefused;
 
-/// A service with a bound on the bytes of its requests, and counts of its calls. Clones share both.
+/// A service of one namespace with a bound on the bytes of its requests, and counts of its calls.
+/// Clones share both.
 #[derive(Clone)]
 pub struct Door<S> {
     service: S,
+    namespace: Arc<str>,
     room: Arc<Room>,
     meter: Option<(Arc<dyn Clock>, Arc<dyn Meter>)>,
 }
@@ -54,9 +62,10 @@ impl<S> fmt::Debug for Door<S> {
 }
 
 impl<S> Door<S> {
-    pub(super) fn new(service: S) -> Self {
+    pub(super) fn new(service: S, namespace: &str) -> Self {
         Self {
             service,
+            namespace: namespace.into(),
             room: Arc::new(Room::new(REQUEST_BYTES_MAX)),
             meter: None,
         }
@@ -74,6 +83,27 @@ impl<S> Door<S> {
     pub fn metered(mut self, clock: Arc<dyn Clock>, meter: Arc<dyn Meter>) -> Self {
         self.meter = Some((clock, meter));
         self
+    }
+
+    /// A gateway, which serves all accounts, or a shard server of the same account: pods of one
+    /// namespace never see the records of another, nor take the room for its requests.
+    fn admit(&self, caller: &Extensions) -> Result<(), Status> {
+        let caller = caller.get::<PeerIdentity>().and_then(PeerIdentity::known);
+        let Some(caller) = caller else {
+            return Err(Status::unauthenticated(
+                "this call asks for a certificate of a process",
+            ));
+        };
+        match caller.role() {
+            Role::Gateway => Ok(()),
+            Role::Shard if caller.namespace() == &*self.namespace => Ok(()),
+            Role::Shard => Err(Status::permission_denied(
+                "a shard server calls in its own namespace only",
+            )),
+            role => Err(Status::permission_denied(format!(
+                "the role {role} may not call this"
+            ))),
+        }
     }
 
     fn count(&self, call: &'static str, outcome: Outcome, began: Duration, bytes: usize) {
@@ -178,7 +208,13 @@ where
         if bytes > MESSAGE_BYTES_MAX + PREFIX_BYTES {
             return Err(Status::out_of_range("the request is too large"));
         }
+        if data.is_empty() {
+            continue;
+        }
         fits = fits && held.more(data.len());
+        if parts.len() == PARTS_MAX {
+            return Err(Status::out_of_range("the request has too many parts"));
+        }
         if fits {
             parts.push(data);
         } else {
@@ -192,6 +228,11 @@ where
         Taken::NoRoom
     };
     Ok((taken, bytes))
+}
+
+async fn within_time<T>(taking: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let taken = task::timeout(TAKE_WITHIN, taking).await;
+    taken.unwrap_or_else(|_| Err(Status::deadline_exceeded("the request came too slowly")))
 }
 
 /// The reply of every call that says that there was no room: in all of them a refusal is at the same
@@ -278,7 +319,11 @@ where
             let (began, call) = (door.now(), call_of(request.uri().path()));
             let (head, body) = request.into_parts();
             let mut held = door.room.hold(call);
-            let (taken, bytes) = match take(body, &mut held).await {
+            let taken = match door.admit(&head.extensions) {
+                Ok(()) => within_time(take(body, &mut held)).await,
+                Err(status) => Err(status),
+            };
+            let (taken, bytes) = match taken {
                 Ok(taken) => taken,
                 Err(status) => {
                     door.count(call, Outcome::Failed, began, 0);

@@ -5,10 +5,14 @@
 
 use std::sync::atomic::AtomicBool;
 
+use futures::StreamExt as _;
+use millstream_link::Identity;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
+
+const NAMESPACE: &str = "team-a";
 
 /// Answers when it is let go, and notes that it was called.
 #[derive(Clone)]
@@ -65,9 +69,14 @@ impl Meter for Counted {
 }
 
 fn request(call: &str, bytes: usize) -> Request<Full<Bytes>> {
+    request_of(call, Full::new(Bytes::from(vec![7; bytes])))
+}
+
+fn request_of<B>(call: &str, body: B) -> Request<B> {
     let path = format!("/millstream.shards.v1.Shards/{call}");
-    let request = Request::post(path).body(Full::new(Bytes::from(vec![7; bytes])));
-    request.expect("a request")
+    let gateway = Identity::new("millstream", Role::Gateway, "gw-0").expect("an identity");
+    let request = Request::post(path).extension(PeerIdentity::Known(gateway));
+    request.body(body).expect("a request")
 }
 
 async fn message(response: Response<Body>) -> Bytes {
@@ -81,7 +90,7 @@ async fn message(response: Response<Body>) -> Bytes {
 async fn what_does_not_fit_is_refused_and_nothing_is_done() {
     let (slow, counted) = (Slow::new(), Counted::default());
     let clock = Arc::new(millstream_clock::SystemClock::new());
-    let door = Door::new(slow.clone()).within(80);
+    let door = Door::new(slow.clone(), NAMESPACE).within(80);
     let mut door = door.metered(clock, Arc::new(counted.clone()));
     let mut first = door.call(request("Append", 60));
     assert!((&mut first).now_or_never().is_none(), "it waits");
@@ -140,10 +149,41 @@ async fn the_refusal_is_read_in_the_reply_of_every_call() {
 #[tokio::test]
 async fn a_request_that_is_too_large_is_not_held() {
     let slow = Slow::new();
-    let mut door = Door::new(slow.clone());
+    let mut door = Door::new(slow.clone(), NAMESPACE);
     let call = request("Append", MESSAGE_BYTES_MAX + PREFIX_BYTES + 1);
     let answer = door.call(call).await.expect("an answer");
     assert_ne!(answer.headers()[STATUS_HEADER], "0");
     assert!(!slow.called.load(Ordering::SeqCst));
     assert_eq!(door.room.held.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_come_in_gives_its_room_back() {
+    let slow = Slow::new();
+    let mut door = Door::new(slow.clone(), NAMESPACE);
+    let begun = stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(b"begun")))]);
+    let body = StreamBody::new(begun.chain(stream::pending()));
+    let mut call = door.call(request_of("Append", body));
+    assert!((&mut call).now_or_never().is_none(), "it waits");
+    assert_eq!(door.room.held.load(Ordering::SeqCst), 5);
+    let answer = call.await.expect("an answer");
+    assert_ne!(answer.headers()[STATUS_HEADER], "0");
+    assert!(!slow.called.load(Ordering::SeqCst));
+    assert_eq!(door.room.held.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_request_in_countless_parts_is_not_held() {
+    for (part, is_held) in [(&b""[..], true), (b"x", false)] {
+        let slow = Slow::new();
+        slow.go.add_permits(1);
+        let mut door = Door::new(slow.clone(), NAMESPACE);
+        let part = move || Ok::<_, Status>(Frame::data(Bytes::from_static(part)));
+        let body = StreamBody::new(stream::iter((0..=PARTS_MAX).map(move |_| part())));
+        door.call(request_of("Append", body))
+            .await
+            .expect("an answer");
+        assert_eq!(slow.called.load(Ordering::SeqCst), is_held);
+        assert_eq!(door.room.held.load(Ordering::SeqCst), 0);
+    }
 }
