@@ -120,20 +120,26 @@ def types():
 
 
 def settings():
-    """every variable that a gateway is given is a setting of the server."""
+    """every setting that the values may have, and every variable of a gateway, is one of the server."""
+    known = helm.SETTINGS.read_text()
+    schema = json.loads((helm.MAIN / "values.schema.json").read_text())
+    named = [path for path, _ in _fields(schema, "") if ".settings." in path]
+    holds(len(named) > 4, f"only {named}")
+    variables = {path: "MILLSTREAM_" + path.rpartition(".")[2].upper().replace("-", "_") for path in named}
+    equal([path for path, name in variables.items() if f"`{name}`" not in known], [], "no settings of the server")
     for values in helm.cases().values():
         rendered = helm.objects(helm.template(values))
         gateways = [each for each in rendered if each["metadata"]["name"] == "millstream-gateway"]
         holds(len(list(rules.templates(gateways))) == 1, "no Deployment of gateways")
-        equal(rules.variables(gateways, helm.SETTINGS.read_text()), [])
+        equal(rules.variables(gateways, known), [])
 
 
 def alerts_know_their_metrics():
     """an alert asks for metrics that the programs have."""
     known = (helm.ROOT / "docs" / "reference" / "metrics.md").read_text()
-    # The operator's are listed at the head of their module, without the prefix.
-    listed = (helm.ROOT / "operator" / "src" / "metrics.rs").read_text()
-    for name in re.findall(r"^//! \| `([a-z_]+)` \|", listed, re.MULTILINE):
+    # The operator's are listed in its README, without the prefix.
+    listed = (helm.ROOT / "operator" / "README.md").read_text().partition("\n## Metrics\n")[2]
+    for name in re.findall(r"^\| `([a-z_]+)` \|", listed, re.MULTILINE):
         known += f"`millstream_operator_{name}`"
     rendered = helm.objects(helm.template(helm.cases()["everything"]))
     groups = rules.of_kind(rendered, "PrometheusRule")[0]["spec"]["groups"]

@@ -147,9 +147,6 @@ self-signed
 {{- $_ := set $settings "MILLSTREAM_TLS_NAMES" (printf "millstream,%s,%s.svc,%s.svc.%s" $name $name $name .Values.clusterDomain) }}
 {{- end }}
 {{- range $name, $value := .Values.gateway.settings }}
-{{- if hasKey $settings (printf "MILLSTREAM_%s" ($name | upper | replace "-" "_")) }}
-{{- fail (printf "gateway.settings.%s: the chart sets it: remove it, and use the chart's own field if there is one" $name) }}
-{{- end }}
 {{- $_ := set $settings (printf "MILLSTREAM_%s" ($name | upper | replace "-" "_")) $value }}
 {{- end }}
 {{- range $name, $value := $settings }}

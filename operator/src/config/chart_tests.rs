@@ -1,13 +1,17 @@
 //! The kept renderings of the chart, read by the parser that they are for.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
 use super::OperatorConfig;
-use super::pool_class::VolumeRetention;
+use super::pool_class::{SETTINGS, VolumeRetention};
 
 const DEFAULT: &str = include_str!("../../../e2e/charts/golden/default.yaml");
 const EVERYTHING: &str = include_str!("../../../e2e/charts/golden/everything.yaml");
+
+const SCHEMA: &str = include_str!("../../../charts/millstream/values.schema.json");
 
 /// The object of this kind and name.
 fn object(rendering: &str, kind: &str, name: &str) -> Value {
@@ -63,6 +67,18 @@ fn every_value_reaches_the_operator() {
     assert_eq!(pool.pod_template.env["MALLOC"], "none");
     assert_eq!(pool.pod_template.tolerations.len(), 1);
     assert!(pool.pod_template.affinity.is_some() && pool.resources.is_some());
+}
+
+#[test]
+fn the_schema_takes_the_settings_that_the_operator_takes() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("JSON");
+    let classes = &schema["properties"]["poolClasses"]["patternProperties"];
+    let class = classes.as_object().and_then(|all| all.values().next());
+    let settings = &class.expect("one pattern")["properties"]["settings"];
+    assert_eq!(settings["additionalProperties"], false);
+    let named = settings["properties"].as_object().expect("fields").keys();
+    let named: BTreeSet<&str> = named.map(String::as_str).collect();
+    assert_eq!(named, BTreeSet::from(SETTINGS));
 }
 
 #[test]

@@ -12,6 +12,15 @@ pub const PODS_MAX: u32 = 1_000;
 /// Most shards that one pod is asked to hold.
 const SHARDS_PER_POD_MAX: u32 = 100_000;
 
+/// What `settings` may name: the settings of the server that act in a shard pod and are not the
+/// operator's to decide. The chart's schema has the same.
+pub(super) const SETTINGS: [&str; 4] = [
+    "memory-bytes",
+    "wal-file-bytes",
+    "checkpoint-bytes",
+    "segment-bytes",
+];
+
 /// One class of pools; a pool of it is made in each namespace that needs one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -26,7 +35,7 @@ pub struct PoolClass {
     pub resources: Option<ResourceRequirements>,
     /// What else the pods carry.
     pub pod_template: PodTemplate,
-    /// Settings of the server in the file form of `millstream server --config`.
+    /// Settings of the server, of [`SETTINGS`], in the file form of `millstream server --config`.
     pub settings: BTreeMap<String, String>,
     /// How the pods are spread over nodes and zones.
     pub spread: Spread,
@@ -187,6 +196,14 @@ impl PoolClass {
         if !is_quantity(&self.storage.size) {
             let problem = "write a size such as 20Gi";
             return Err(ConfigError::value(field("storage.size"), problem));
+        }
+        let known = |setting: &str| SETTINGS.contains(&setting);
+        if let Some(setting) = self.settings.keys().find(|setting| !known(setting)) {
+            let problem = format!("is no setting of a pool; write {}", SETTINGS.join(", "));
+            return Err(ConfigError::value(
+                field(&format!("settings.{setting}")),
+                problem,
+            ));
         }
         if self.termination_grace_period_seconds < 1 {
             let problem = "write at least 1";

@@ -55,6 +55,10 @@ fn a_refusal_names_the_field_and_the_fix() {
         ("{shardsPerPod: 0}", "poolClasses.p.shardsPerPod"),
         ("{storage: {size: big}}", "poolClasses.p.storage.size"),
         ("{podTemplate: {tolerance: []}}", "tolerance"),
+        (
+            "{settings: {memory-byte: 1GiB}}",
+            "poolClasses.p.settings.memory-byte: is no setting of a pool; write memory-bytes,",
+        ),
     ] {
         let text = SMALL.replace("{default: {}}", &format!("{{p: {class}}}"));
         let error = OperatorConfig::parse(&text).expect_err("refused");

@@ -17,9 +17,10 @@ poolClasses:
     pods: {min: 2, max: 4}
     storage: {className: fast, size: 20Gi, whenScaled: Delete}
     resources: {requests: {cpu: 500m, memory: 1Gi}}
-    settings: {memory-bytes: 768MiB, data-dir: /elsewhere}
+    settings: {memory-bytes: 768MiB}
     spread: {zone: DoNotSchedule}
     podTemplate:
+      env: {MILLSTREAM_DATA_DIR: /elsewhere, MILLSTREAM_MEMORY_BYTES: 1GiB}
       annotations: {team: streams}
       labels: {tier: gold, app.kubernetes.io/name: mine}
       tolerations: [{key: disk, operator: Exists}]
@@ -176,7 +177,7 @@ fn the_pods_carry_what_the_class_overrides() {
 }
 
 #[test]
-fn a_setting_of_the_class_reaches_the_server_and_cannot_replace_ours() {
+fn what_a_class_sets_reaches_the_server_and_cannot_replace_ours() {
     let config = config();
     let all = json_of(&made(&config, &key(), 1));
     let variables = &all["set"]["spec"]["template"]["spec"]["containers"][0]["env"];

@@ -133,7 +133,7 @@ pub const SETTINGS: [Setting; 30] = [
         "limits",
         "LIMITS",
         Some("unlimited"),
-        "unlimited: none per shard; or a YAML file of account limits",
+        "unlimited: none per shard; or a YAML file of account limits; without --role only",
     ),
     setting(
         "wal-file-bytes",
@@ -157,13 +157,13 @@ pub const SETTINGS: [Setting; 30] = [
         "memory-bytes",
         "SIZE",
         Some("512MiB"),
-        "memory for requests, responses and the engine",
+        "memory for requests, responses and the engine; at least 128MiB",
     ),
     setting(
         "drain-seconds",
         "SECONDS",
         Some("20"),
-        "longest wait for requests under way at the end",
+        "longest wait for requests under way at the end; not of a shard server",
     ),
     setting(
         "operator",
