@@ -31,6 +31,8 @@ use crate::metrics::Metrics;
 /// Most admin connections at once; a further one closes the oldest. Who opens many must not keep
 /// the kubelet's probe waiting: it would end the pod.
 const CONNECTIONS_MAX: usize = 64;
+/// Largest head of a request, in bytes: a bearer token fits.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Longest time to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest life of an admin connection: one request and its answer.
@@ -107,6 +109,7 @@ impl Admin {
             .timer(TokioTimer::new())
             .keep_alive(false)
             .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .await;
         if let Err(error) = served {

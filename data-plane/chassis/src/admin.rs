@@ -28,6 +28,8 @@ use guard::Guard;
 /// Most admin connections at once; a further one closes the oldest. Who opens many must not keep
 /// the kubelet's probe waiting: it would end the pod.
 const CONNECTIONS_MAX: usize = 64;
+/// Largest head of a request, in bytes: a bearer token fits.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest time to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest life of an admin connection: one request and its answer.
@@ -104,6 +106,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, readiness: Readiness, g
         .timer(TokioTimer::new())
         .keep_alive(false)
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
@@ -227,6 +230,20 @@ mod tests {
         let mut nothing = String::new();
         let oldest = held[0].read_to_string(&mut nothing).await;
         assert!(oldest.is_err() || nothing.is_empty(), "closed: {nothing}");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_refused() {
+        let address = served(&Readiness::new(Metrics::new()), Guard::new(None)).await;
+        for (bytes, status) in [(HEAD_BYTES_MAX / 2, "200"), (HEAD_BYTES_MAX, "431")] {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            let request = format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(bytes));
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.expect("answered");
+            let answer = String::from_utf8_lossy(&answer);
+            assert_eq!(answer, format!("HTTP/1.1 {status}"));
+        }
     }
 
     #[tokio::test]
