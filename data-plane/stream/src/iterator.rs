@@ -4,6 +4,7 @@
 //! idle shard stays where it was issued.
 
 use millstream_storage::{ReadError, ShardLog, ShardStatus};
+use millstream_types::sequence::COUNTER_MAX;
 use millstream_types::{Millis, Scope, SequenceNumber, ShardId, ShardUid, StreamName, StreamUid};
 
 use crate::error::store::ReadFailure;
@@ -118,10 +119,10 @@ impl<S: ShardLog> Streams<S> {
             StartingPosition::TrimHorizon => status.first,
             StartingPosition::Latest => status.next,
             StartingPosition::AtSequenceNumber(text) => {
-                number_of(&stream, shard, text)?.counter.max(1)
+                number_of(&stream, shard, status, text)?.max(1)
             },
             StartingPosition::AfterSequenceNumber(text) => {
-                number_of(&stream, shard, text)?.counter + 1
+                number_of(&stream, shard, status, text)? + 1
             },
             StartingPosition::AtTimestamp(time) => {
                 self.number_at(&stream, shard, status, time).await?
@@ -174,8 +175,15 @@ impl<S: ShardLog> Streams<S> {
     }
 }
 
-/// The sequence number in `text`, which must be one of this shard.
-fn number_of(stream: &Stream, shard: &Shard, text: &str) -> Result<SequenceNumber, IteratorError> {
+/// The number in `text`, which must be a sequence number of this shard: its start, its end, or
+/// that of a record. One beyond the newest record is none: whoever has it saw records that the shard
+/// has lost since, and would skip as many new ones without a word.
+fn number_of(
+    stream: &Stream,
+    shard: &Shard,
+    status: ShardStatus,
+    text: &str,
+) -> Result<u64, IteratorError> {
     let Ok(number) = text.parse::<SequenceNumber>() else {
         return Err(IteratorError::NumberInvalid {
             number: text.to_owned(),
@@ -198,5 +206,20 @@ fn number_of(stream: &Stream, shard: &Shard, text: &str) -> Result<SequenceNumbe
             account: stream.scope.account.clone(),
         });
     }
-    Ok(number)
+    // the record itself must have been there: after it comes `next` at most
+    if is_beyond(number.counter + 1, status.next) {
+        return Err(IteratorError::NumberAhead {
+            number: text.to_owned(),
+            shard: shard.id,
+            stream: stream.name.clone(),
+            account: stream.scope.account.clone(),
+        });
+    }
+    Ok(number.counter)
+}
+
+/// Whether no record of the shard has the number, and none is given it next. The number that AWS
+/// shows as the end of a shard always lies at its end.
+pub(crate) const fn is_beyond(number: u64, next: u64) -> bool {
+    number > next && number < COUNTER_MAX
 }

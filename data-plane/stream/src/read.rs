@@ -9,7 +9,7 @@ use millstream_types::{Millis, Scope, SequenceNumber, StreamName, caps};
 use crate::amazon_time;
 use crate::error::store::ReadFailure;
 use crate::error::{Absent, GetRecordsError, RateExceeded, ShardNotFound};
-use crate::iterator::Position;
+use crate::iterator::{Position, is_beyond};
 use crate::shard::Shard;
 use crate::stream::Stream;
 use crate::streams::Streams;
@@ -130,10 +130,12 @@ impl<S: ShardLog> Streams<S> {
             records: limit.records.clamp(1, caps::GET_RECORDS_RECORDS_MAX),
             bytes: limit.bytes.min(caps::GET_RECORDS_BYTES_MAX),
         };
-        // A position above the tip (from AFTER_SEQUENCE_NUMBER with a number not given yet) stays
-        // where it is.
         let read = self.inner.store.read(shard.uid, position.number, limit);
         match read.await.map_err(ReadFailure::from) {
+            // it was given before the shard lost records, and would skip as many new ones
+            Ok(read) if is_beyond(position.number, read.status.next) => {
+                Err(GetRecordsError::IteratorInvalid)
+            },
             Ok(read) => Ok(self.output(scope, stream, shard, read)),
             Err(ReadFailure::Gone) if self.misses_shard(stream, shard).await => {
                 Err(GetRecordsError::Internal)

@@ -62,6 +62,22 @@ pub enum IteratorError {
         /// The account.
         account: AccountId,
     },
+    /// The shard has not given the number yet, or does not hold it any more: it lost its newest
+    /// records.
+    #[error(
+        "StartingSequenceNumber {number} used in GetShardIterator on shard {shard} in stream \
+         {stream} under account {account} is invalid because it lies beyond the end of the shard."
+    )]
+    NumberAhead {
+        /// The text given.
+        number: String,
+        /// The shard.
+        shard: ShardId,
+        /// The stream.
+        stream: StreamName,
+        /// The account.
+        account: AccountId,
+    },
     /// AT_TIMESTAMP ahead of the clock.
     #[error(
         "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
@@ -86,6 +102,7 @@ kinds!(IteratorError {
     Self::NumberInvalid { .. }
     | Self::NumberOfOtherShard { .. }
     | Self::NumberOfOtherStream { .. }
+    | Self::NumberAhead { .. }
     | Self::TimestampAhead { .. } => Invalid,
     Self::Throttled(_) => Throttled,
     Self::Internal => Internal,
@@ -95,7 +112,7 @@ kinds!(IteratorError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GetRecordsError {
     /// Not an iterator that we gave to this account in this region, or of another stream than the
-    /// request names.
+    /// request names, or of records that the shard lost.
     #[error("Invalid ShardIterator.")]
     IteratorInvalid,
     /// Older than five minutes.

@@ -156,6 +156,32 @@ pub(crate) fn entry_at(hash_key: u128, data: impl Into<Bytes>) -> PutEntry {
     }
 }
 
+impl Bed<Engine> {
+    /// The bed after its process has ended and another one has begun, and a bed over a snapshot that
+    /// was taken in between.
+    pub(crate) async fn with_snapshot(self) -> (Self, Self) {
+        self.store.close().await;
+        let Self {
+            clock,
+            home,
+            streams,
+            store,
+        } = self;
+        drop((streams, store));
+        let home = home.expect("an engine has a folder");
+        let copy = tempfile::tempdir().expect("a folder");
+        volume::tools::snapshot(home.path(), copy.path()).expect("a sound folder");
+        let open = |home: TempDir| {
+            let store = open_engine(&home, clock.clone());
+            Self {
+                home: Some(home),
+                ..Self::over(store, clock.clone())
+            }
+        };
+        (open(home), open(copy))
+    }
+}
+
 impl<S: ShardStore> Bed<S> {
     pub(crate) fn over(store: Arc<S>, clock: Arc<ManualClock>) -> Self {
         Self::with_options(store, clock, Options::default())

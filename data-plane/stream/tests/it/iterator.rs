@@ -4,13 +4,14 @@ use millstream_storage::ShardStore;
 use millstream_stream::{Kind, StartingPosition};
 use millstream_types::{Millis, SequenceNumber, caps};
 
-use crate::bed::{Bed, START, name, other_scope, over_stores, payloads, scope};
+use crate::bed::{Bed, START, name, other_scope, over_stores, payloads, scope, volume};
 
 over_stores! {
     each_type_starts_where_it_says
     latest_on_an_idle_shard_stays_where_it_was_issued
     the_start_and_the_end_of_a_shard_are_numbers_too
     a_number_that_is_not_of_the_shard_is_refused
+    a_number_beyond_the_newest_record_is_refused
     unknown_streams_and_shards_are_refused
     a_time_ahead_of_the_clock_is_refused
     the_time_of_a_record_is_taken_after_the_clock_was_set_back
@@ -132,6 +133,74 @@ async fn a_number_that_is_not_of_the_shard_is_refused<S: ShardStore>(bed: &Bed<S
             );
         }
     }
+}
+
+async fn a_number_beyond_the_newest_record_is_refused<S: ShardStore>(bed: &Bed<S>) {
+    bed.create("flights", 1).await;
+    let mut newest = bed.put("flights", "a").await.sequence_number;
+    for data in ["b", "c"] {
+        let text = newest.to_string();
+        let after = StartingPosition::AfterSequenceNumber(&text);
+        assert_eq!(bed.payloads("flights", after).await.concat(), "");
+        newest.counter += 1;
+        expect_ahead(bed, newest).await;
+        assert_eq!(bed.put("flights", data).await.sequence_number, newest);
+    }
+    newest.counter += 1_000_000;
+    expect_ahead(bed, newest).await;
+}
+
+/// The number is refused as one that no record of the shard has.
+async fn expect_ahead<S: ShardStore>(bed: &Bed<S>, number: SequenceNumber) {
+    let text = number.to_string();
+    for start in [
+        StartingPosition::AtSequenceNumber(&text),
+        StartingPosition::AfterSequenceNumber(&text),
+    ] {
+        let given = bed
+            .streams
+            .iterator(&scope(), &name("flights"), "0", start)
+            .await;
+        let error = given.expect_err("no record has it");
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (
+                Kind::Invalid,
+                format!(
+                    "StartingSequenceNumber {text} used in GetShardIterator on shard \
+                     shardId-000000000000 in stream flights under account 000000000000 is invalid \
+                     because it lies beyond the end of the shard."
+                )
+            )
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_read_records_that_a_restored_shard_does_not_have_is_told_and_skips_nothing() {
+    let bed = volume();
+    bed.create("flights", 1).await;
+    let kept = bed.put("flights", "kept").await.sequence_number.to_string();
+    let (bed, restored) = bed.with_snapshot().await;
+    let at_kept = bed
+        .iterator("flights", StartingPosition::AfterSequenceNumber(&kept))
+        .await;
+    let lost = bed.put("flights", "lost").await.sequence_number;
+    let at_lost = bed.get(&at_kept).await.next_iterator.expect("it goes on");
+    bed.put("flights", "lost too").await;
+
+    expect_ahead(&restored, lost).await;
+    let read = restored
+        .streams
+        .get_records(&scope(), None, &at_lost, None)
+        .await;
+    let error = read.expect_err("it would skip the next record");
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(payloads(&restored.get(&at_kept).await), [""; 0]);
+    let next = restored.put("flights", "new").await.sequence_number;
+    assert_eq!(next.counter, lost.counter, "the number is given again");
+    let after = StartingPosition::AfterSequenceNumber(&kept);
+    assert_eq!(restored.payloads("flights", after).await, ["new"]);
 }
 
 async fn unknown_streams_and_shards_are_refused<S: ShardStore>(bed: &Bed<S>) {
