@@ -100,16 +100,22 @@ def all_checks(tally, server):
         equal([(port["port"], port["targetPort"]) for port in ports], [(80, "http"), (443, "https")])
         holds(may(server, OPERATOR, "list", "", "secrets", "", "team-a"), "team-a was forgotten")
     with tally.check("a second release cannot serve the same namespace"):
-        try:
-            install(server, "second", helm.MAIN, "--namespace", "team-b", "--set", "watchNamespaces={team-a}")
-        except helm.Refused as refused:
-            holds("millstream-operator-watched" in str(refused), str(refused))
-        else:
-            raise AssertionError("two operators would serve team-a")
+        second_is_refused(server, ["team-a"], "millstream-operator-watched")
+    with tally.check("a second release cannot serve every namespace"):
+        words = f"the release in the namespace {helm.NAMESPACE} serves the namespace team-a already"
+        second_is_refused(server, ["*"], words)
     with tally.check("an upgrade to every namespace is taken, and warns"):
         notes = install(server, helm.RELEASE, helm.MAIN, "--set-json", 'watchNamespaces=["*"]')
         holds("WARNING" in notes and "every Secret" in notes, "no warning about watchNamespaces")
         holds(may(server, OPERATOR, "list", "", "secrets", "", "default"), "default is not watched")
+    with tally.check("beside a release that serves every namespace there is no second one"):
+        for namespaces in (["team-b"], ["*"], []):
+            words = f"the release in the namespace {helm.NAMESPACE} serves every namespace already"
+            second_is_refused(server, namespaces, words)
+    with tally.check("a release that served every namespace goes back to one, and leaves room for a second"):
+        install(server, helm.RELEASE, helm.MAIN, "--set", "watchNamespaces={team-a}")
+        install(server, "second", helm.MAIN, "--namespace", "team-b")
+        helm.helm("uninstall", "second", "--namespace", "team-b", kubeconfig=server.kubeconfig)
     with tally.check("uninstalling leaves the definitions and the streams"):
         uninstall(server)
 
@@ -120,6 +126,17 @@ def install(server, release, chart, *options):
         "upgrade", "--install", release, chart, "--namespace", helm.NAMESPACE, *options,
         kubeconfig=server.kubeconfig,
     )
+
+
+def second_is_refused(server, namespaces, words):
+    """Another release, in team-b, may not serve these namespaces."""
+    option = f"watchNamespaces={json.dumps(namespaces)}"
+    try:
+        install(server, "second", helm.MAIN, "--namespace", "team-b", "--set-json", option)
+    except helm.Refused as refused:
+        holds(words in str(refused), str(refused))
+    else:
+        raise AssertionError(f"two operators would serve {namespaces}")
 
 
 def uninstall(server):
