@@ -48,7 +48,7 @@ def main() -> int:
             refusals.check(options, words)
     for check in (
         documented, settings, alerts_know_their_metrics, everything_is_everything, namespaces,
-        releases, images, monitors, types,
+        policies, releases, images, monitors, types,
     ):
         with tally.check(f"{check.__name__}: {check.__doc__}"):
             check()
@@ -187,6 +187,16 @@ def namespaces():
     default = helm.objects(helm.template(helm.cases()["default"]))
     watched = {role["metadata"]["namespace"] for role in rules.of_kind(default, "Role")}
     equal(watched, {helm.NAMESPACE}, "watched by default")
+
+
+def policies():
+    """without NetworkPolicies none is made, and the operator is told to make none."""
+    for case, wanted in (("default", True), ("small", False)):
+        rendered = helm.objects(helm.template(helm.cases()[case]))
+        equal(bool(rules.of_kind(rendered, "NetworkPolicy")), wanted, case)
+        config = next(each for each in rules.of_kind(rendered, "ConfigMap"))
+        config = yaml.safe_load(config["data"]["operator.yaml"])
+        equal(config["networkPolicy"]["enabled"], wanted, case)
 
 
 def releases():

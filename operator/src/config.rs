@@ -69,7 +69,7 @@ pub struct OperatorConfig {
     /// The gateways, so that network policies can name them.
     #[serde(default)]
     pub gateway: Gateway,
-    /// Who may reach the pods of pools beside gateways.
+    /// The NetworkPolicies of pools.
     #[serde(default)]
     pub network_policy: NetworkPolicyRules,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
@@ -155,13 +155,24 @@ impl Default for Gateway {
     }
 }
 
-/// Who may reach the pods of pools beside gateways.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The NetworkPolicies of pools: whether there are any, and who may reach the pods beside gateways.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NetworkPolicyRules {
+    /// Whether a pool has one. If not, one of its name is deleted.
+    pub enabled: bool,
     /// Who may use their admin port, as `from` of a NetworkPolicy in the operator's namespace. Empty:
     /// everyone.
     pub monitoring: Vec<NetworkPolicyPeer>,
+}
+
+impl Default for NetworkPolicyRules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            monitoring: Vec::new(),
+        }
+    }
 }
 
 /// The lease that the replicas hold in turns.

@@ -50,8 +50,8 @@ pub struct PoolObjects {
     pub service_account: ServiceAccount,
     /// Names for the pods.
     pub service: Service,
-    /// Who may connect.
-    pub network_policy: NetworkPolicy,
+    /// Who may connect; none where NetworkPolicies are turned off.
+    pub network_policy: Option<NetworkPolicy>,
     /// How many may be drained at once.
     pub disruption_budget: PodDisruptionBudget,
     /// The pods.
@@ -61,6 +61,7 @@ pub struct PoolObjects {
 /// The objects that the pool should have.
 #[must_use]
 pub fn objects(input: &PoolInput<'_>) -> PoolObjects {
+    let policies = input.config.network_policy.enabled;
     PoolObjects {
         ca_bundle: ca_bundle::build(
             &input.key.namespace,
@@ -70,7 +71,7 @@ pub fn objects(input: &PoolInput<'_>) -> PoolObjects {
         ),
         service_account: service_account::build(input),
         service: service::build(input),
-        network_policy: network_policy::build(input),
+        network_policy: policies.then(|| network_policy::build(input)),
         disruption_budget: disruption_budget::build(input),
         stateful_set: stateful_set::build(input),
     }

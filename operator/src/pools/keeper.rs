@@ -286,7 +286,13 @@ impl Keeper {
         apply(client, &objects.ca_bundle).await?;
         apply(client, &objects.service_account).await?;
         apply(client, &objects.service).await?;
-        apply(client, &objects.network_policy).await?;
+        match &objects.network_policy {
+            Some(policy) => drop(apply(client, policy).await?),
+            // It may be left from a time when they were turned on.
+            None => {
+                delete::<NetworkPolicy>(client, &key.namespace, &key.object_name(), None).await?;
+            },
+        }
         apply(client, &objects.disruption_budget).await?;
         let set = apply(client, &objects.stateful_set).await?;
         self.applied

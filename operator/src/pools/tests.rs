@@ -336,6 +336,17 @@ fn volumes_that_are_there_are_asked_for_as_they_are() {
     assert!(!volumes_differ(&config.pool_classes["default"], &first));
 }
 
+#[test]
+fn a_pool_has_no_network_policy_where_they_are_turned_off_and_all_else() {
+    let mut on = json_of(&made(&config(), &key(), 1));
+    let mut config = config();
+    config.network_policy.enabled = false;
+    let off = json_of(&made(&config, &key(), 1));
+    assert_eq!(off["policy"], Value::Null);
+    on["policy"].take();
+    assert_eq!(off, on);
+}
+
 /// Whether a selector's labels are all on a pod.
 fn selects(selector: &Value, pod_labels: &BTreeMap<String, String>) -> bool {
     let selector = selector.as_object().expect("labels");

@@ -4,7 +4,7 @@ use millstream_control::Wanted;
 use millstream_types::StreamUid;
 use serde_json::json;
 
-use super::rig::{Attached, MAPS, PODS, Rig, SET_NAME, SETS, STREAMS, TEAM, id_of};
+use super::rig::{Attached, MAPS, PODS, POLICIES, Rig, SET_NAME, SETS, STREAMS, TEAM, id_of};
 
 const DELETE_POOL: &str = "millstream.dev/delete-pool";
 const PAUSE: &str = "millstream.dev/pause";
@@ -162,6 +162,31 @@ async fn a_pool_that_begins_anew_waits_until_the_pods_of_the_former_one_are_gone
     rig.mock.remove(PODS, TEAM, &left);
     rig.wait_for("the set", || rig.mock.find(SETS, TEAM, SET_NAME))
         .await;
+}
+
+#[tokio::test]
+async fn network_policies_that_are_turned_off_go_once_and_come_back() {
+    let rig = Rig::new().await;
+    rig.apply("a", json!({"pool": "default"}));
+    let policy = |rig: &Rig| rig.mock.find(POLICIES, TEAM, SET_NAME);
+    rig.wait_for("the policy", || policy(&rig)).await;
+    let rig = rig.succeed_with("networkPolicy: {enabled: false}").await;
+    rig.wait_for("the policy's end", || policy(&rig).is_none().then_some(()))
+        .await;
+    // each further pool is a round over the first one
+    rig.apply("b", json!({"pool": "small"}));
+    let small = "millstream-shard-small";
+    rig.wait_for("the other pool", || rig.mock.find(SETS, TEAM, small))
+        .await;
+    rig.apply("c", json!({"pool": "third"}));
+    rig.wait_for("the third pool", || {
+        rig.mock.find(SETS, TEAM, "millstream-shard-third")
+    })
+    .await;
+    assert!(rig.mock.find(POLICIES, TEAM, small).is_none());
+    assert_eq!(rig.mock.calls("DELETE", POLICIES), 3, "once for each pool");
+    let rig = rig.succeed().await;
+    rig.wait_for("the policy", || policy(&rig)).await;
 }
 
 #[tokio::test]

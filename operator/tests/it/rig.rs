@@ -33,6 +33,7 @@ pub(crate) const PODS: &str = "v1/pods";
 pub(crate) const MAPS: &str = "v1/configmaps";
 pub(crate) const SECRETS: &str = "v1/secrets";
 pub(crate) const EVENTS: &str = "events.k8s.io/v1/events";
+pub(crate) const POLICIES: &str = "networking.k8s.io/v1/networkpolicies";
 pub(crate) const SET_NAME: &str = "millstream-shard-default";
 
 /// The operator's own namespace.
@@ -54,6 +55,7 @@ settleSeconds: 1
 poolClasses:
   default: {pods: {min: 2, max: 4}, shardsPerPod: 10}
   small: {pods: {min: 1, max: 1}, shardsPerPod: 2}
+  third: {}
 ";
 
 /// A leading operator and what is around it.
@@ -225,6 +227,11 @@ impl Rig {
     pub(crate) async fn succeed_patiently(self) -> Self {
         let config = CONFIG.replace("settleSeconds: 1", "settleSeconds: 600");
         self.succeed_by(&config).await
+    }
+
+    /// The next leader has these lines in its configuration, too.
+    pub(crate) async fn succeed_with(self, lines: &str) -> Self {
+        self.succeed_by(&format!("{CONFIG}{lines}\n")).await
     }
 
     async fn succeed_by(mut self, config: &str) -> Self {
