@@ -29,6 +29,14 @@ TABLE = [
     (["--set", "gateway.settings.memory-bytes=1GB"], ["/gateway/settings/memory-bytes", "pattern"]),
     (["--set", "gateway.settings.listen=0.0.0.0:1"], ["/gateway/settings", "'listen' not allowed"]),
     (["--set", "gateway.settings.limits=unlimited"], ["/gateway/settings", "'limits' not allowed"]),
+    (["--set", "poolClasses.default.pods.min=9"], ["poolClasses.default.pods: min 9 is above max 8"]),
+    (["--set", "poolClasses.fast.pods.min=9"], ["poolClasses.fast.pods: min 9 is above max 8"]),
+    (
+        ["--set-string", "accounts.a=000000000001,accounts.b=000000000001"],
+        ["accounts.b: 000000000001 is the account of a too"],
+    ),
+    (["--set", "gateway.tls.secretName=x"], ["do nothing without gateway.tls.enabled: true"]),
+    (["--set", "gateway.tls.selfSigned=true"], ["do nothing without gateway.tls.enabled: true"]),
     (["--set", "gateway.tls.enabled=true"], ["gateway.tls.secretName", "selfSigned: true"]),
     (
         ["--set", "gateway.tls.enabled=true,gateway.tls.selfSigned=true,gateway.tls.secretName=x"],

@@ -101,6 +101,9 @@ millstream-operator:{{ .Release.Namespace }}
 {{- /* The TLS port's certificate: `secret`, `self-signed`, or nothing. */ -}}
 {{- define "millstream.tls" -}}
 {{- with .Values.gateway.tls -}}
+{{- if and (not .enabled) (or .secretName .selfSigned) -}}
+{{ fail "gateway.tls: secretName and selfSigned do nothing without gateway.tls.enabled: true" }}
+{{- end -}}
 {{- if .enabled -}}
 {{- if and .secretName .selfSigned -}}
 {{ fail "gateway.tls: secretName and selfSigned exclude each other: remove one" }}
