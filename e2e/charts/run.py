@@ -135,7 +135,7 @@ def settings():
 
 
 def alerts_know_their_metrics():
-    """an alert asks for metrics that the programs have."""
+    """an alert asks for metrics that the programs have, and a pod that it names has its namespace."""
     known = (helm.ROOT / "docs" / "reference" / "metrics.md").read_text()
     # The operator's are listed in its README, without the prefix.
     listed = (helm.ROOT / "operator" / "README.md").read_text().partition("\n## Metrics\n")[2]
@@ -148,6 +148,12 @@ def alerts_know_their_metrics():
     for alert in alerts:
         for metric in re.findall(r"millstream_[a-z_]+", json.dumps(alert)):
             holds(f"`{metric}`" in known, f"{alert['alert']}: {metric} is no metric of ours")
+        # Pools of two namespaces have pods of one name.
+        for labels in re.findall(r"by \(([^)]*)\)", alert["expr"]):
+            labels = labels.replace(" ", "").split(",")
+            summary = alert["annotations"]["summary"]
+            is_told = "namespace" in labels and "$labels.namespace" in summary
+            holds("pod" not in labels or is_told, f"{alert['alert']}: which namespace?")
 
 
 def everything_is_everything():
