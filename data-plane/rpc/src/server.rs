@@ -16,7 +16,7 @@ use millstream_link::Role;
 use millstream_link::grpc::{self, Ending, MESSAGE_BYTES_MAX, require};
 use millstream_stream::catalogue::{self, Change, Update, Watcher};
 use millstream_stream::{Append, AppendError, Appended, ReadLimit, StoreError};
-use millstream_stream::{ShardStore, Streams};
+use millstream_stream::{ShardStore, Stream, Streams};
 use millstream_types::{Epoch, GroupId, Millis, caps};
 use tonic::{Request, Response, Status};
 
@@ -146,7 +146,8 @@ fn invalid(error: Malformed) -> Status {
 struct Telling<S> {
     watcher: Watcher<S>,
     epoch: Epoch,
-    queue: VecDeque<What>,
+    /// A stream is encoded when it is its turn: a watcher that is slow holds no copies.
+    queue: VecDeque<ToTell>,
     /// How many changes are told once the queue is empty.
     changes: Option<u64>,
     ending: Ending,
@@ -164,20 +165,23 @@ impl<S: ShardStore> Telling<S> {
             self.changes = self.watcher.changes();
             match update {
                 Update::All(streams) => {
-                    let put = |stream: &Arc<millstream_stream::Stream>| put(stream);
-                    self.queue.push_back(What::AllBegin(wire::AllBegin {}));
-                    self.queue.extend(streams.iter().map(put));
-                    self.queue.push_back(What::AllEnd(wire::AllEnd {}));
+                    let (begin, end) = (wire::AllBegin {}, wire::AllEnd {});
+                    self.queue.push_back(ToTell::Said(What::AllBegin(begin)));
+                    self.queue.extend(streams.into_iter().map(ToTell::Put));
+                    self.queue.push_back(ToTell::Said(What::AllEnd(end)));
                 },
                 Update::Changes(changes) => {
-                    self.queue.extend(changes.iter().map(|change| match change {
-                        Change::Put(stream) => put(stream),
-                        Change::Removed(uid) => What::Removed(convert::uid_bytes(uid.0)),
-                    }));
+                    self.queue
+                        .extend(changes.into_iter().map(|change| match change {
+                            Change::Put(stream) => ToTell::Put(stream),
+                            Change::Removed(uid) => {
+                                ToTell::Said(What::Removed(convert::uid_bytes(uid.0)))
+                            },
+                        }));
                 },
             }
         }
-        let what = self.queue.pop_front();
+        let what = self.queue.pop_front().map(ToTell::what);
         let is_last = self.queue.is_empty();
         Some(wire::CatalogueUpdate {
             epoch: self.epoch.0,
@@ -187,8 +191,19 @@ impl<S: ShardStore> Telling<S> {
     }
 }
 
-fn put(stream: &millstream_stream::Stream) -> What {
-    What::Put(convert::stream_out(catalogue::encode(stream)))
+/// One message to be.
+enum ToTell {
+    Put(Arc<Stream>),
+    Said(What),
+}
+
+impl ToTell {
+    fn what(self) -> What {
+        match self {
+            Self::Put(stream) => What::Put(convert::stream_out(catalogue::encode(&stream))),
+            Self::Said(what) => what,
+        }
+    }
 }
 
 type CatalogueUpdates =
@@ -339,9 +354,8 @@ impl<S: ShardStore> Shards for ShardService<S> {
         };
         if target.is_none_or(|target| target.group != self.group.as_str()) {
             let reason = Some(Reason::NotOwner(wire::NotOwner {}));
-            telling
-                .queue
-                .push_back(What::Refused(wire::Refusal { reason }));
+            let refused = What::Refused(wire::Refusal { reason });
+            telling.queue.push_back(ToTell::Said(refused));
         }
         let updates = stream::unfold(telling, |mut telling| async move {
             let update = telling.next().await?;
