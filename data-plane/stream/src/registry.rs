@@ -20,6 +20,7 @@ const fn holds_name(stream: &Stream) -> bool {
 /// All streams by identity, and those that are shown by scope and name.
 #[derive(Default)]
 pub(crate) struct Registry {
+    /// None of a replica: what one home tells of an identity says nothing of another's.
     streams: BTreeMap<StreamUid, Arc<Stream>>,
     scopes: BTreeMap<Scope, BTreeMap<StreamName, Arc<Stream>>>,
 }
@@ -38,6 +39,35 @@ impl Registry {
             registry.put(Arc::new(stream));
         }
         Ok(registry)
+    }
+
+    /// Of a replica: these are shown, each the only one of its name.
+    pub(crate) fn of_shown<'a>(shown: impl Iterator<Item = &'a Arc<Stream>>) -> Self {
+        let mut registry = Self::default();
+        for stream in shown {
+            let (scope, name) = (stream.scope.clone(), stream.name.clone());
+            registry.show(scope, name, Some(Arc::clone(stream)));
+        }
+        registry
+    }
+
+    /// Of a replica: shows this stream under the name, or none. Answers what was shown before.
+    pub(crate) fn show(
+        &mut self,
+        scope: Scope,
+        name: StreamName,
+        stream: Option<Arc<Stream>>,
+    ) -> Option<Arc<Stream>> {
+        let Some(stream) = stream else {
+            let names = self.scopes.get_mut(&scope)?;
+            let before = names.remove(&name);
+            if names.is_empty() {
+                self.scopes.remove(&scope);
+            }
+            return before;
+        };
+        let names = self.scopes.entry(scope).or_default();
+        names.insert(name, stream)
     }
 
     /// The stream that is shown under this name.

@@ -6,6 +6,13 @@
 //!
 //! Who may see what is said by [`Tenants`]: a group tells of a stream under the account that its
 //! namespace had when the stream was made, and only as long as that is so it is shown.
+//!
+//! Any home may tell of a change at any time, and every request of everybody reads what is shown
+//! here: what a change takes is the work of its own streams (`known`, `names`), and nothing is
+//! found out while the registry is locked.
+
+mod known;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -17,10 +24,14 @@ use millstream_types::{AccountId, Epoch, GroupId, Scope, StreamName, StreamUid};
 
 use crate::list::Listed;
 use crate::registry::Registry;
-use crate::shard::{Shard, ShardMap};
-use crate::stream::{Status, Stream};
+use crate::stream::Stream;
 use crate::streams::{Options, Streams};
 use crate::token::TokenKey;
+pub(crate) use known::Replica;
+use known::{Admitted, Touched};
+
+/// Names that are shown anew in one go: requests come in between.
+const NAMES_AT_ONCE: usize = 256;
 
 /// What a group told.
 #[derive(Clone, Debug)]
@@ -43,20 +54,6 @@ pub struct Tenants {
     pub served: BTreeMap<Scope, BTreeSet<StreamName>>,
 }
 
-/// The streams of each group.
-#[derive(Default)]
-pub(crate) struct Replica {
-    groups: BTreeMap<GroupId, Known>,
-    /// None: every stream is shown that a group tells of.
-    tenants: Option<Tenants>,
-}
-
-#[derive(Default)]
-struct Known {
-    epoch: Epoch,
-    streams: BTreeMap<StreamUid, Arc<Stream>>,
-}
-
 impl<S: ShardLog> Streams<S> {
     /// A copy that knows of no stream yet. Records are put to and read from `log`.
     #[must_use]
@@ -73,47 +70,38 @@ impl<S: ShardLog> Streams<S> {
     /// Takes what a group told. What comes from an earlier life of the group is refused: false.
     pub fn learn(&self, group: &GroupId, epoch: Epoch, news: News) -> bool {
         let mut replica = self.inner.replica.lock();
-        let known = replica.groups.entry(group.clone()).or_default();
-        if epoch < known.epoch {
+        let Some(touched) = replica.learn(group, epoch, news) else {
             return false;
-        }
-        known.epoch = epoch;
-        match news {
-            News::All(streams) => {
-                let mut before = std::mem::take(&mut known.streams);
-                for stream in streams {
-                    let before = before.remove(&stream.uid);
-                    let stream = Arc::new(continued(stream, before.as_deref()));
-                    known.streams.insert(stream.uid, stream);
-                }
-            },
-            News::Put(stream) => {
-                let before = known.streams.remove(&stream.uid);
-                let stream = Arc::new(continued(*stream, before.as_deref()));
-                known.streams.insert(stream.uid, stream);
-            },
-            News::Removed(uid) => {
-                known.streams.remove(&uid);
-            },
-        }
-        self.show(&replica);
+        };
+        self.show(&replica, touched);
         true
     }
 
     /// Shows from now on what the tenants may see.
     pub fn admit(&self, tenants: Tenants) {
+        let tenants = Arc::new(tenants);
         let mut replica = self.inner.replica.lock();
-        if replica.tenants.as_ref() != Some(&tenants) {
-            replica.tenants = Some(tenants);
-            self.show(&replica);
+        let mut shown = None;
+        match replica.admit(Arc::clone(&tenants)) {
+            Admitted::Same => return,
+            Admitted::Served => {},
+            Admitted::Accounts => shown = Some(Registry::of_shown(replica.all_shown())),
         }
+        *self.inner.tenants.write() = Some(tenants);
+        let mut registry = self.inner.registry.write();
+        if let Some(shown) = &mut shown {
+            std::mem::swap(&mut *registry, shown);
+        }
+        self.inner.feed.tell_all();
+        // What was shown before goes once nobody waits for it.
+        drop(registry);
+        drop(shown);
     }
 
     /// Whether a stream of this name is to be served here, told of or not.
     pub(crate) fn is_to_be_served(&self, scope: &Scope, name: &StreamName) -> bool {
-        let replica = self.inner.replica.lock();
-        let tenants = replica.tenants.as_ref();
-        let served = tenants.and_then(|tenants| tenants.served.get(scope));
+        let tenants = self.inner.tenants.read();
+        let served = tenants.as_ref().and_then(|all| all.served.get(scope));
         served.is_some_and(|names| names.contains(name))
     }
 
@@ -125,13 +113,12 @@ impl<S: ShardLog> Streams<S> {
         after: Option<&StreamName>,
         limit: usize,
     ) -> Vec<Listed> {
+        let tenants = self.inner.tenants.read().clone();
         // While it is held, nothing that a home tells moves a stream from one of them to the other.
-        let replica = self.inner.replica.lock();
         let registry = self.inner.registry.read();
         let known = registry.after(scope, after, limit).into_iter();
         let mut listed: Vec<Listed> = known.map(Listed::Known).collect();
-        let tenants = replica.tenants.as_ref();
-        if let Some(names) = tenants.and_then(|tenants| tenants.served.get(scope)) {
+        if let Some(names) = tenants.as_ref().and_then(|all| all.served.get(scope)) {
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let names = names.range::<StreamName, _>((from, Bound::Unbounded));
             let untold = names.filter(|name| registry.get(scope, name).is_none());
@@ -145,76 +132,41 @@ impl<S: ShardLog> Streams<S> {
     /// The streams that the group told of.
     #[must_use]
     pub fn at_home(&self, group: &GroupId) -> Vec<StreamUid> {
-        let replica = self.inner.replica.lock();
-        let known = replica.groups.get(group);
-        known.map_or_else(Vec::new, |known| known.streams.keys().copied().collect())
-    }
-
-    fn show(&self, replica: &Replica) {
-        let mut registry = self.inner.registry.write();
-        *registry = replica.registry();
-        self.inner.feed.tell_all();
+        self.inner.replica.lock().at_home(group)
     }
 
     /// Forgets a group that is no more, with its streams.
     pub fn forget(&self, group: &GroupId) {
         let mut replica = self.inner.replica.lock();
-        replica.groups.remove(group);
-        self.show(&replica);
-    }
-}
-
-impl Replica {
-    /// The streams of a group that may be seen: those of the account that its namespace has now.
-    fn shown<'a>(
-        &'a self,
-        (group, known): (&GroupId, &'a Known),
-    ) -> impl Iterator<Item = &'a Arc<Stream>> + use<'a> {
-        let all = self.tenants.is_none();
-        let tenants = self.tenants.as_ref();
-        let account = tenants.and_then(|tenants| tenants.accounts.get(group.namespace()));
-        let streams = known.streams.values();
-        streams.filter(move |stream| all || account == Some(&stream.scope.account))
+        let touched = replica.forget(group);
+        self.show(&replica, touched);
     }
 
-    fn registry(&self) -> Registry {
-        let mut registry = Registry::default();
-        for stream in self.groups.iter().flat_map(|told| self.shown(told)) {
-            let rival = registry.get(&stream.scope, &stream.name);
-            if rival.is_none_or(|rival| rank(&rival) < rank(stream)) {
-                registry.put(Arc::clone(stream));
+    /// Shows under these names what is to be shown now. Only who holds the replica changes its
+    /// registry: what is found out before stays so.
+    fn show(&self, replica: &Replica, touched: Touched) {
+        let mut names = Vec::with_capacity(touched.len());
+        for (scope, name) in touched {
+            let stream = replica.shown(&scope, &name).cloned();
+            let before = self.inner.registry.read().get(&scope, &name);
+            if before.as_ref().map(Arc::as_ptr) != stream.as_ref().map(Arc::as_ptr) {
+                names.push((scope, name, stream));
             }
         }
-        registry
-    }
-}
-
-fn rank(stream: &Stream) -> (bool, u64, StreamUid) {
-    let stays = stream.status != Status::Deleting;
-    (stays, stream.created.0, stream.uid)
-}
-
-/// The stream with the counters of its state before.
-fn continued(mut stream: Stream, before: Option<&Stream>) -> Stream {
-    let Some(before) = before else {
-        return stream;
-    };
-    stream.counters = Arc::clone(&before.counters);
-    let place = |shard: &Shard| (shard.uid, shard.id, shard.group.clone());
-    let (new, old) = (stream.map.shards(), before.map.shards());
-    if new.iter().map(place).eq(old.iter().map(place)) {
-        stream.map = Arc::clone(&before.map);
-        return stream;
-    }
-    let shards = new.iter().map(|shard| {
-        let same = before.map.get(shard.id).filter(|old| old.uid == shard.uid);
-        let counters = same.map_or(&shard.counters, |old| &old.counters);
-        Shard {
-            counters: Arc::clone(counters),
-            ..shard.clone()
+        while !names.is_empty() {
+            let part = names.split_off(names.len().saturating_sub(NAMES_AT_ONCE));
+            let mut before = Vec::with_capacity(part.len());
+            let mut registry = self.inner.registry.write();
+            for (scope, name, stream) in part {
+                before.push(registry.show(scope, name, stream));
+            }
+            self.inner.feed.tell_all();
+            // What was shown before goes once nobody waits for it.
+            drop(registry);
+            drop(before);
         }
-    });
-    let map = ShardMap::new(shards.collect());
-    stream.map = Arc::new(map.expect("the shards of a map make a map"));
-    stream
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::error::{Absent, OpenError, StreamNotFound};
 use crate::guests::{self, Book};
 use crate::loss::Losses;
 use crate::registry::Registry;
-use crate::replica::Replica;
+use crate::replica::{Replica, Tenants};
 use crate::shard::Shard;
 use crate::stream::{Status, Stream};
 use crate::sweep::Sweeps;
@@ -62,8 +62,11 @@ pub(crate) struct Inner<S> {
     pub(crate) sweeps: Mutex<Sweeps>,
     /// Shards that other groups have lost. Held for a moment only.
     pub(crate) losses: Mutex<Losses>,
-    /// Where the registry of a replica comes from.
+    /// Where the registry of a replica comes from. Held while a group's news are taken over: no
+    /// request waits for it.
     pub(crate) replica: Mutex<Replica>,
+    /// Of a replica: whose streams it shows. Held for a moment only.
+    pub(crate) tenants: RwLock<Option<Arc<Tenants>>>,
     /// Held while a stream is created, changed or deleted: one at a time.
     pub(crate) lifecycle: tokio::sync::Mutex<()>,
 }
@@ -131,6 +134,7 @@ impl<S: ShardLog> Streams<S> {
                 sweeps: Mutex::default(),
                 losses: Mutex::default(),
                 replica: Mutex::default(),
+                tenants: RwLock::default(),
                 lifecycle: tokio::sync::Mutex::new(()),
             }),
         }
@@ -152,8 +156,8 @@ impl<S: ShardLog> Streams<S> {
     pub(crate) async fn misses_shard(&self, stream: &Stream, shard: &Shard) -> bool {
         // A removal that is under way here ends first.
         let _alone = self.inner.lifecycle.lock().await;
-        let now = self.inner.registry.read().by_uid(stream.uid);
-        let misses = now.is_some_and(|now| now.status == Status::Active);
+        let now = self.inner.registry.read().get(&stream.scope, &stream.name);
+        let misses = now.is_some_and(|now| now.uid == stream.uid && now.status == Status::Active);
         if misses {
             // Each request would say so: the stream's home does once.
             tracing::debug!(stream = %stream.name, shard = %shard.id,
@@ -181,13 +185,13 @@ impl<S: ShardLog> Streams<S> {
         self.inner.registry.read().all()
     }
 
-    /// The stream with this identity, one that is only kept, too.
+    /// The stream with this identity whose rows are here, one that is only kept, too.
     #[must_use]
     pub fn by_uid(&self, uid: StreamUid) -> Option<Arc<Stream>> {
         self.inner.registry.read().by_uid(uid)
     }
 
-    /// Every stream that there is, those that are only kept, too.
+    /// Every stream whose rows are here, those that are only kept, too.
     #[must_use]
     pub fn everything(&self) -> Vec<Arc<Stream>> {
         self.inner.registry.read().everything()
