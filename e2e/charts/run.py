@@ -48,7 +48,7 @@ def main() -> int:
             refusals.check(options, words)
     for check in (
         documented, settings, alerts_know_their_metrics, everything_is_everything, namespaces,
-        policies, releases, images, monitors, types,
+        policies, releases, numbers, images, monitors, types,
     ):
         with tally.check(f"{check.__name__}: {check.__doc__}"):
             check()
@@ -216,6 +216,33 @@ def releases():
     ]
     equal(len(names[0]), 4, "objects outside of a namespace")
     equal(names[0] & names[1], set())
+
+
+def numbers():
+    """names of digits only are texts as all others are."""
+    case = helm.cases()["everything"]
+
+    def rendered(release, namespace, watched, other):
+        secrets = f"images.pullSecrets={{{other}}},gateway.tls.secretName={other},gateway.priorityClassName={other}"
+        options = ("--values", case, "--set-string", f"watchNamespaces={{{watched}}},{secrets}")
+        return helm.objects(helm.helm("template", release, helm.MAIN, "--namespace", namespace, *options))
+
+    # In the order of the letters, for namespaces are sorted.
+    letters, digits = rendered("aa", "bb", "cc", "dd"), rendered("11", "22", "33", "44")
+    configs = [yaml.safe_load(rules.of_kind(each, "ConfigMap")[0]["data"]["operator.yaml"]) for each in (letters, digits)]
+    equal(list(_other_types(letters, digits, "")) + list(_other_types(*configs, "operator.yaml")), [])
+
+
+def _other_types(one, other, path):
+    """Where two renderings have values of two types."""
+    if type(one) is not type(other):
+        yield f"{path}: {one!r} and {other!r}"
+    elif isinstance(one, dict):
+        for key in one.keys() & other.keys():
+            yield from _other_types(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list):
+        for number, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            yield from _other_types(mine, theirs, f"{path}[{number}]")
 
 
 def monitors():

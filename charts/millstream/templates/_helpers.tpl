@@ -1,4 +1,6 @@
-{{- /* Names are fixed: shard pods, SDK settings and documents refer to them. One release per namespace. */ -}}
+{{- /* Names are fixed: shard pods, SDK settings and documents refer to them. One release per namespace. The release's name
+       and namespace are in the selectors and addresses of pools, which outlive it: who installs it again keeps both.
+       Either may be digits only: they are quoted wherever they are a whole value. */ -}}
 
 {{- define "millstream.version" -}}
 {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
@@ -16,7 +18,7 @@ helm.sh/chart: {{ include "millstream.version" .root }}
 {{- /* The labels by which pods are found; they never change. */ -}}
 {{- define "millstream.selector" -}}
 app.kubernetes.io/component: {{ .component }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/name: millstream
 {{- end }}
 
@@ -33,7 +35,7 @@ app.kubernetes.io/name: millstream
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -69,7 +71,7 @@ capabilities: {drop: [ALL]}
 {{- /* Where a pod of ours may run. Called with the values of the component. */ -}}
 {{- define "millstream.scheduling" -}}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
