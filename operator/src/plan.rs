@@ -123,8 +123,8 @@ pub struct Plan {
     pub accounts: BTreeMap<String, Account>,
     /// Every stream that is wanted or should go, by id.
     pub streams: BTreeMap<StreamUid, WantedStream>,
-    /// The verdict over each object, by namespace and name.
-    pub verdicts: BTreeMap<(String, String), Verdict>,
+    /// The verdict over each object, by its UID: one of the same name that comes after it is another.
+    pub verdicts: BTreeMap<String, Verdict>,
     /// The pools that objects name.
     pub pools: BTreeMap<PoolKey, PoolDemand>,
 }
@@ -184,12 +184,12 @@ impl Plan {
                 }
             }
             plan.demand(object, &verdict, &own);
-            let key = (namespace(object).to_owned(), own.object_name);
             let verdict = Verdict {
                 generation: object.metadata.generation.unwrap_or_default(),
                 outcome: verdict,
             };
-            plan.verdicts.insert(key, verdict);
+            let uid = object.metadata.uid.clone().unwrap_or_default();
+            plan.verdicts.insert(uid, verdict);
         }
         plan.count_retained(snapshot, &claims);
         for (key, pool) in &mut plan.pools {
@@ -254,10 +254,10 @@ impl Plan {
         self.streams.values().cloned().collect()
     }
 
-    /// The verdict over an object.
+    /// The verdict over this very object, of whatever generation.
     #[must_use]
-    pub fn verdict(&self, namespace: &str, name: &str) -> Option<&Verdict> {
-        self.verdicts.get(&(namespace.to_owned(), name.to_owned()))
+    pub fn verdict(&self, object: &DataStreamResource) -> Option<&Verdict> {
+        self.verdicts.get(object.metadata.uid.as_deref()?)
     }
 }
 

@@ -97,6 +97,10 @@ fn planned(
     Plan::make(&snapshot, before)
 }
 
+fn verdict(plan: &Plan, number: u32) -> Option<&Verdict> {
+    plan.verdict(&object(number, |_| {}))
+}
+
 #[test]
 fn every_good_object_is_wanted_and_the_pool_holds_their_shards() {
     let plan = made(
@@ -113,8 +117,18 @@ fn every_good_object_is_wanted_and_the_pool_holds_their_shards() {
     let pool = &plan.pools[&PoolKey::new("team", "default")];
     assert_eq!((pool.shards, pool.objects.len(), pool.groups), (5, 2, 3));
     assert_eq!(plan.pools[&PoolKey::new("team", "unknown")].groups, 0);
-    assert!(plan.verdict("team", "s3").expect("judged").outcome.is_err());
+    assert!(verdict(&plan, 3).expect("judged").outcome.is_err());
     assert_eq!(plan.wanted().len(), 2);
+}
+
+#[test]
+fn an_object_that_comes_after_another_of_its_name_has_no_verdict_of_that() {
+    let former = object(1, |_| {});
+    let plan = made(vec![Arc::clone(&former)], &[1], &Plan::default());
+    assert!(plan.verdict(&former).is_some());
+    let named_so_too = object(2, |o| o.metadata.name.clone_from(&former.metadata.name));
+    assert_eq!(named_so_too.metadata.generation, Some(1));
+    assert_eq!(plan.verdict(&named_so_too), None);
 }
 
 #[test]
@@ -142,7 +156,7 @@ fn a_pause_outlives_the_operator() {
         o.spec.retention_period_hours = 24;
     });
     let anew = made(vec![paused], &[1], &Plan::default());
-    assert!(anew.verdict("team", "s1").expect("judged").outcome.is_ok());
+    assert!(verdict(&anew, 1).expect("judged").outcome.is_ok());
     assert_eq!(anew.streams[&uid(1)].spec, None);
 }
 
@@ -256,7 +270,7 @@ fn a_pool_is_paused_when_all_of_its_objects_are_and_restarted_when_one_asks() {
 fn a_stream_that_was_never_made_is_no_orphan_but_its_pool_waits_for_its_home() {
     let again = object(5, |o| o.spec.stream_name = Some(format!("s{NEVER_MADE}")));
     let plan = made(vec![again], &[NEVER_MADE], &Plan::default());
-    let verdict = plan.verdict("team", "s5").expect("judged");
+    let verdict = verdict(&plan, 5).expect("judged");
     assert!(verdict.outcome.is_ok(), "{verdict:?}");
     // It may have been made while no leader listened: only its server knows.
     assert_eq!(plan.pools[&PoolKey::new("team", "default")].retained, 1);
@@ -308,18 +322,14 @@ fn a_wish_that_is_refused_takes_no_room_from_younger_streams() {
     let not = object(4, |o| o.spec.shard_count = Some(1));
     // the youngest is seen first
     let plan = made(vec![not, fits, never, edited], &[1], &Plan::default());
-    let reason = |name: &str| {
-        let verdict = plan.verdict("team", name).expect("judged");
+    let reason = |number| {
+        let verdict = verdict(&plan, number).expect("judged");
         verdict.outcome.as_ref().err().map(|refusal| refusal.reason)
     };
-    assert_eq!(reason("s1"), Some(Reason::PoolFull));
-    assert_eq!(reason("s2"), Some(Reason::PoolFull));
-    assert_eq!(reason("s3"), None);
-    assert_eq!(
-        reason("s4"),
-        Some(Reason::PoolFull),
-        "3 and {rest} are taken"
-    );
+    assert_eq!(reason(1), Some(Reason::PoolFull));
+    assert_eq!(reason(2), Some(Reason::PoolFull));
+    assert_eq!(reason(3), None);
+    assert_eq!(reason(4), Some(Reason::PoolFull), "3 and {rest} are taken");
 }
 
 /// How many claims are looked at for a plan of `count` objects that contend for names, for room in

@@ -188,8 +188,7 @@ impl DataStreams {
     /// Brings the status up to date.
     async fn show(&self, object: &DataStreamResource) -> Result<Action, kube::Error> {
         let plan = self.context.plan();
-        let namespace = object.namespace().unwrap_or_default();
-        let verdict = plan.verdict(&namespace, &object.name_any());
+        let verdict = plan.verdict(object);
         let current = object.metadata.generation.unwrap_or_default();
         let Some(verdict) = verdict.filter(|verdict| verdict.generation == current) else {
             return Ok(Action::requeue(PLAN_PAUSE));
@@ -238,8 +237,7 @@ impl DataStreams {
     /// Lets the object go, once its records are dealt with.
     async fn end(&self, object: &DataStreamResource) -> Result<Action, kube::Error> {
         let plan = self.context.plan();
-        let namespace = object.namespace().unwrap_or_default();
-        let Some(verdict) = plan.verdict(&namespace, &object.name_any()) else {
+        let Some(verdict) = plan.verdict(object) else {
             return Ok(Action::requeue(PLAN_PAUSE));
         };
         let mut seen = self.seen(object, verdict);
