@@ -53,6 +53,22 @@ struct Seat {
     desired: watch::Sender<Option<Arc<DesiredState>>>,
 }
 
+impl Seat {
+    /// Tells the server, unless it is told something later already: effects are carried out outside
+    /// of the coordinator's lock, and those of one thread may overtake another's.
+    fn tell(&self, state: Arc<DesiredState>) {
+        self.desired.send_if_modified(|told| {
+            let is_later = told
+                .as_ref()
+                .is_none_or(|told| told.version() <= state.version());
+            if is_later {
+                *told = Some(state);
+            }
+            is_later
+        });
+    }
+}
+
 /// What the writer takes: give it to [`Station::write`].
 pub struct Writes(mpsc::Receiver<Placement>);
 
@@ -119,7 +135,7 @@ impl Station {
             Effect::Send { to, session, state } => {
                 let sessions = self.0.sessions.lock();
                 if let Some(seat) = sessions.get(&to).filter(|seat| seat.session == session) {
-                    seat.desired.send_replace(Some(state));
+                    seat.tell(state);
                 }
             },
             Effect::EndSession {
@@ -328,4 +344,35 @@ fn differs(old: &ObservedState, new: &ObservedState) -> bool {
         ..state.clone()
     };
     plain(old) != plain(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_control::{PlacementVersion, ShardDesired};
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_never_told_again_what_is_older_than_it_was_told() {
+        let (desired, told) = watch::channel(None);
+        let seat = Seat {
+            session: 1,
+            desired,
+        };
+        let state = |counter| {
+            let version = PlacementVersion::new(3, counter);
+            Arc::new(DesiredState::Shard(ShardDesired {
+                version,
+                placement: version,
+                group: "team/default/0".parse().expect("a group"),
+                peers: Vec::new(),
+                streams: Vec::new(),
+            }))
+        };
+        for (counter, holds) in [(10, 10), (12, 12), (11, 12), (13, 13)] {
+            seat.tell(state(counter));
+            let held = told.borrow().as_ref().map(|state| state.version());
+            assert_eq!(held, Some(PlacementVersion::new(3, holds)));
+        }
+    }
 }
