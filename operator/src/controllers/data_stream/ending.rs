@@ -6,9 +6,10 @@ use millstream_control::coordinator::{Phase, StreamFacts};
 use millstream_crds::data_stream::DataStreamResource;
 use millstream_types::StreamUid;
 
+use super::claims::was_made;
 use super::seen::DELETING;
 use super::status::Reason;
-use super::validate;
+use super::validate::{self, Refusal};
 use crate::plan::{Plan, Verdict};
 
 /// What is to be done with an object that is being deleted.
@@ -49,16 +50,17 @@ pub fn next(
     if !validate::deletes_records(object) {
         return Ending::Retained(uid);
     }
-    // Refused from the beginning: the plan does not even ask for its end.
     let refusal = verdict.outcome.as_ref().err();
+    let is_planned = plan.streams.contains_key(&uid);
     let unknown = [Reason::PlacementUnreadable, Reason::PlacementLost];
+    // Another refusal hides that the placement is unknown.
+    let is_hidden = was_made(object) && facts.home.is_none() && !is_planned;
+    let is_unknown = |refusal: &Refusal| unknown.contains(&refusal.reason) || is_hidden;
     // With DELETING its home was heard of, and had it removed.
-    let is_placement_known = status_word(object) == Some(DELETING)
-        || refusal.is_none_or(|refusal| !unknown.contains(&refusal.reason));
-    let was_never_placed = !plan.streams.contains_key(&uid)
-        && facts.home.is_none()
-        && is_settled
-        && is_placement_known;
+    let is_placement_known =
+        status_word(object) == Some(DELETING) || !refusal.is_some_and(is_unknown);
+    // Refused from the beginning: the plan does not even ask for its end.
+    let was_never_placed = !is_planned && facts.home.is_none() && is_settled && is_placement_known;
     if facts.phase == Phase::Gone || was_never_placed {
         return Ending::Removed(uid);
     }
@@ -66,7 +68,8 @@ pub fn next(
     let message = match (&facts.message, is_wanted_gone) {
         (Some(message), _) => message.clone(),
         (None, _) if !is_placement_known => {
-            let why = refusal.map_or("", |refusal| refusal.message.as_str());
+            let why = refusal.filter(|refusal| unknown.contains(&refusal.reason));
+            let why = why.map_or("no placement has it", |why| why.message.as_str());
             format!("it is not known where its records are: {why}")
         },
         (None, true) => format!("the records of stream {uid} are being removed"),
@@ -88,7 +91,6 @@ mod tests {
     use millstream_crds::DataStreamStatus;
     use millstream_crds::data_stream::{DataStreamSpec, DeletionPolicy};
 
-    use super::super::validate::Refusal;
     use super::*;
 
     const UID: StreamUid = StreamUid(7);
@@ -162,6 +164,25 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn a_stream_that_was_made_is_not_taken_for_removed_because_its_object_is_refused() {
+        let waiting = Phase::Waiting(Wait::Settling);
+        for word in ["ACTIVE", "UPDATING"] {
+            let made = object(DeletionPolicy::Delete, Some(word));
+            for reason in [Reason::SpecInvalid, Reason::AccountTaken, Reason::PoolFull] {
+                let message = "it is not known where its records are: no placement has it";
+                let stays = Ending::Waiting {
+                    message: message.to_owned(),
+                    is_deleting: false,
+                };
+                assert_eq!(ending(&made, reason, waiting, true), stays, "{reason:?}");
+            }
+        }
+        let creating = object(DeletionPolicy::Delete, Some("CREATING"));
+        let removed = ending(&creating, Reason::SpecInvalid, waiting, true);
+        assert_eq!(removed, Ending::Removed(UID));
     }
 
     #[test]
