@@ -42,7 +42,7 @@ help: ## this list
 demo: server ## 336,776 flights through a stream and two SIGKILLs; ROWS=20000 makes it short
 	@PROFILE=$(PROFILE) $(PYTHON) e2e/demo/demo.py
 
-test: ## format, lints, every test, and real clients against a server: what CI runs
+test: ## format, lints, every test, and real clients against a server
 	@$(TIMED) format $(MAKE) --no-print-directory format
 	@$(TIMED) lint $(MAKE) --no-print-directory lint
 	@$(TIMED) unit $(MAKE) --no-print-directory unit

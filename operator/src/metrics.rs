@@ -1,18 +1,5 @@
 //! The operator's own metrics. Every name starts with `millstream_operator_`.
-//!
-//! | metric | kind | labels | meaning |
-//! |---|---|---|---|
-//! | `reconcile_seconds` | histogram | `kind` | one reconcile, from start to end |
-//! | `reconcile_errors_total` | counter | `kind`, `reason` | reconciles that failed and are repeated |
-//! | `queue` | gauge | `kind` | reconciles under way, and those that wait for their turn |
-//! | `api_requests_total` | counter | `method`, `code` | calls to the API server; code 0: no answer |
-//! | `pool_restarts_total` | counter | | pods deleted so that they come back with a new template |
-//! | `access_keys` | gauge | | keys that gateways were sent |
-//! | `servers` | gauge | `role` | servers that are attached |
-//! | `streams` | gauge | | streams that are wanted |
-//! | `namespaces_left_out` | gauge | | watched namespaces that this leader may not read |
-//! | `certificate_ends_seconds` | gauge | | when the certificate that other processes are shown ends, since 1970 |
-//! | `leader` | gauge | | 1 on the replica that leads |
+//! What each means is told in `operator/README.md`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -239,10 +226,14 @@ mod tests {
             .inc();
         metrics.watch_certificate(keys());
         let text = metrics.text();
-        let table = include_str!("metrics.rs");
+        let table = include_str!("../README.md")
+            .split_once("## Metrics")
+            .and_then(|(_, rest)| rest.split_once("\n## "))
+            .map(|(table, _)| table);
         let listed: Vec<&str> = table
+            .expect("the chapter")
             .lines()
-            .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
             .collect();
         assert_eq!(listed.len(), 11);
         for name in &listed {
