@@ -1,5 +1,10 @@
 //! The server's side: connections of a listener, each with the identity of its peer, given to one
 //! gRPC service.
+//!
+//! Who has not proved who it is, or not yet, is a stranger. Strangers have places, calls, buffers and
+//! time of their own, all few: however many come, they take nothing from those who are known.
+
+mod room;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use millstream_clock::task;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -19,16 +24,28 @@ use crate::grpc::{
 };
 use crate::transport::{BoxIo, Connection, Handshake, Listener};
 use crate::{Lifetime, PeerIdentity, Role};
+use room::{Place, Room};
 
 /// Wait after a failed accept: most often the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Most calls at a time on a stranger's connection: it asks for one thing.
+const STRANGER_CALLS_MAX: u32 = 2;
+/// Bytes in flight on a stranger's connection, and on each call of it, before the server must take
+/// some.
+const STRANGER_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// Limits of a server.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Most open connections; further ones wait to be accepted.
+    /// Most open connections of peers that are known; a further one waits as long as a handshake may
+    /// take.
     pub connections_max: usize,
-    /// Most calls at a time on one connection.
+    /// Most open connections of strangers: those that show no certificate, and those whose handshake
+    /// is not done. When a further one comes, the oldest is cut.
+    pub strangers_max: usize,
+    /// How long a connection without a certificate may be used, whatever it does.
+    pub stranger_timeout: Duration,
+    /// Most calls at a time on one connection of a known peer.
     pub calls_max: u32,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
@@ -42,6 +59,8 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            strangers_max: 256,
+            stranger_timeout: Duration::from_secs(30),
             calls_max: 1024,
             handshake_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
@@ -66,25 +85,38 @@ pub async fn serve<L, S>(
         + 'static,
     S::Future: Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(options.connections_max));
+    let rooms = Rooms {
+        known: Arc::new(Semaphore::new(options.connections_max)),
+        strangers: Arc::new(Room::new(options.strangers_max)),
+    };
+    // every connection holds one end
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             biased;
             () = told(&mut stop) => break,
-            accepted = accept(&mut listener, &slots) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let Some((handshake, slot)) = accepted else {
-            task::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let handshake = match accepted {
+            Ok(handshake) => handshake,
+            Err(error) => {
+                tracing::warn!(address = %listener.address(), %error, "cannot accept a connection");
+                task::sleep(ACCEPT_PAUSE).await;
+                continue;
+            },
         };
+        let place = rooms.strangers.enter();
         let (service, options, stop) = (service.clone(), options.clone(), stop.clone());
+        let (rooms, open) = (rooms.clone(), open.clone());
         drop(task::spawn("link server connection", async move {
-            connection(handshake, service, &options, stop).await;
-            drop(slot);
+            if let Some(admitted) = admit(handshake, place, &rooms, &options).await {
+                connection(admitted, service, &options, stop).await;
+            }
+            drop(open);
         }));
     }
-    let all = u32::try_from(options.connections_max).unwrap_or(u32::MAX);
-    if task::timeout(options.drain_timeout, slots.acquire_many(all))
+    drop(open);
+    if task::timeout(options.drain_timeout, all_closed.recv())
         .await
         .is_err()
     {
@@ -92,22 +124,83 @@ pub async fn serve<L, S>(
     }
 }
 
-async fn accept(
-    listener: &mut impl Listener,
-    slots: &Arc<Semaphore>,
-) -> Option<(Handshake, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok(handshake) => Some((handshake, slot)),
-        Err(error) => {
-            tracing::warn!(address = %listener.address(), %error, "cannot accept a connection");
-            None
+/// Where connections have their places.
+#[derive(Clone)]
+struct Rooms {
+    known: Arc<Semaphore>,
+    strangers: Arc<Room>,
+}
+
+/// A connection that may be served.
+struct Admitted {
+    connection: Connection,
+    stay: Stay,
+}
+
+/// By what right a connection is open.
+enum Stay {
+    /// Its peer is known.
+    Known(#[expect(dead_code, reason = "held until the connection ends")] OwnedSemaphorePermit),
+    /// It is not.
+    Stranger(Place),
+}
+
+/// Lets a connection in, if it may. Until its peer is known it has a stranger's place.
+async fn admit(
+    handshake: Handshake,
+    mut place: Place,
+    rooms: &Rooms,
+    options: &ServeOptions,
+) -> Option<Admitted> {
+    let entering = task::timeout(options.handshake_timeout, enter(handshake, rooms, options));
+    let (connection, slot) = tokio::select! {
+        biased;
+        () = place.lost() => {
+            tracing::debug!("a connection was cut: too many others did not say who they are");
+            return None;
         },
+        entered = entering => match entered {
+            Ok(entered) => entered?,
+            Err(_) => {
+                tracing::info!("a connection was refused: its handshake took too long");
+                return None;
+            },
+        },
+    };
+    let stay = slot.map_or(Stay::Stranger(place), Stay::Known);
+    Some(Admitted { connection, stay })
+}
+
+/// The connection, and the place of a known peer.
+async fn enter(
+    handshake: Handshake,
+    rooms: &Rooms,
+    options: &ServeOptions,
+) -> Option<(Connection, Option<OwnedSemaphorePermit>)> {
+    let connection = match handshake.await {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::info!(%error, "a connection was refused");
+            return None;
+        },
+    };
+    let peer = &connection.peer;
+    if !allowed(peer, &options.roles) {
+        tracing::info!(
+            ?peer,
+            "a connection was refused: its role may not connect here"
+        );
+        return None;
     }
+    let slot = match peer {
+        PeerIdentity::Anonymous => None,
+        PeerIdentity::Known(_) => Some(Arc::clone(&rooms.known).acquire_owned().await.ok()?),
+    };
+    Some((connection, slot))
 }
 
 async fn connection<S>(
-    handshake: Handshake,
+    admitted: Admitted,
     service: S,
     options: &ServeOptions,
     mut stop: watch::Receiver<bool>,
@@ -118,44 +211,51 @@ async fn connection<S>(
         + 'static,
     S::Future: Send + 'static,
 {
-    let Connection { io, peer, lifetime } =
-        match task::timeout(options.handshake_timeout, handshake).await {
-            Ok(Ok(accepted)) => accepted,
-            Ok(Err(error)) => {
-                tracing::info!(%error, "a connection was refused");
-                return;
-            },
-            Err(_) => {
-                tracing::info!("a connection was refused: its handshake took too long");
-                return;
-            },
-        };
-    if !allowed(&peer, &options.roles) {
-        tracing::info!(
-            ?peer,
-            "a connection was refused: its role may not connect here"
-        );
-        return;
-    }
+    let Connection { io, peer, lifetime } = admitted.connection;
+    let mut stay = admitted.stay;
     let (ending, when) = watch::channel(false);
     let service = WithPeer {
         peer,
         ending: Ending::new(when),
         service,
     };
-    let serving = http2(options).serve_connection(TokioIo::<BoxIo>::new(io), service);
+    let serving = http2(options, &stay).serve_connection(TokioIo::<BoxIo>::new(io), service);
     let mut serving = std::pin::pin!(serving);
+    let limit = match &stay {
+        Stay::Known(_) => None,
+        Stay::Stranger(_) => Some(options.stranger_timeout),
+    };
+    let served = async {
+        tokio::select! {
+            biased;
+            ended = serving.as_mut() => ended,
+            () = told_or_over(&mut stop, lifetime.as_ref(), limit) => {
+                ending.send_replace(true);
+                serving.as_mut().graceful_shutdown();
+                task::timeout(options.drain_timeout, serving).await.unwrap_or(Ok(()))
+            },
+        }
+    };
     let ended = tokio::select! {
         biased;
-        ended = serving.as_mut() => ended,
-        () = told_or_over(&mut stop, lifetime.as_ref()) => {
-            ending.send_replace(true);
-            serving.as_mut().graceful_shutdown();
-            task::timeout(options.drain_timeout, serving).await.unwrap_or(Ok(()))
+        () = stay.lost() => {
+            tracing::debug!("a stranger's connection was cut: others have come");
+            return;
         },
+        ended = served => ended,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
+    }
+}
+
+impl Stay {
+    /// Waits until the right is lost.
+    async fn lost(&mut self) {
+        match self {
+            Self::Known(_) => std::future::pending().await,
+            Self::Stranger(place) => place.lost().await,
+        }
     }
 }
 
@@ -165,14 +265,28 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Returns when the server should end, or the connection.
-async fn told_or_over(stop: &mut watch::Receiver<bool>, lifetime: Option<&Lifetime>) {
-    let Some(lifetime) = lifetime else {
-        return told(stop).await;
+async fn told_or_over(
+    stop: &mut watch::Receiver<bool>,
+    lifetime: Option<&Lifetime>,
+    limit: Option<Duration>,
+) {
+    let outlived = async {
+        match lifetime {
+            Some(lifetime) => lifetime.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let too_long = async {
+        match limit {
+            Some(limit) => task::sleep(limit).await,
+            None => std::future::pending().await,
+        }
     };
     tokio::select! {
         biased;
         () = told(stop) => {},
-        () = lifetime.ended() => {},
+        () = outlived => {},
+        () = too_long => {},
     }
 }
 
@@ -183,7 +297,19 @@ fn allowed(peer: &PeerIdentity, roles: &[Role]) -> bool {
             .is_some_and(|known| roles.contains(&known.role()))
 }
 
-fn http2(options: &ServeOptions) -> Builder<Tasks> {
+fn http2(options: &ServeOptions, stay: &Stay) -> Builder<Tasks> {
+    let (calls_max, call_bytes, connection_bytes) = match stay {
+        Stay::Known(_) => (
+            options.calls_max,
+            STREAM_WINDOW_BYTES,
+            CONNECTION_WINDOW_BYTES,
+        ),
+        Stay::Stranger(_) => (
+            STRANGER_CALLS_MAX,
+            STRANGER_WINDOW_BYTES,
+            STRANGER_WINDOW_BYTES,
+        ),
+    };
     let mut builder = Builder::new(Tasks);
     builder
         .timer(TokioTimer::new())
@@ -191,9 +317,9 @@ fn http2(options: &ServeOptions) -> Builder<Tasks> {
         .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .max_concurrent_streams(options.calls_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .max_concurrent_streams(calls_max)
+        .initial_stream_window_size(call_bytes)
+        .initial_connection_window_size(connection_bytes);
     builder
 }
 

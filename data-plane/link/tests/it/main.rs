@@ -6,3 +6,4 @@ mod channel;
 mod lifetime;
 mod mutual;
 mod simulated;
+mod strangers;
