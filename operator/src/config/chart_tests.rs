@@ -64,6 +64,7 @@ fn every_value_reaches_the_operator() {
     assert_eq!(pool.storage.when_scaled, VolumeRetention::Delete);
     assert_eq!(pool.termination_grace_period_seconds, 120);
     assert_eq!(pool.settings["memory-bytes"], "1GiB");
+    assert_eq!(pool.log_level, "debug");
     assert_eq!(pool.pod_template.env["MALLOC"], "none");
     assert_eq!(pool.pod_template.tolerations.len(), 1);
     assert!(pool.pod_template.affinity.is_some() && pool.resources.is_some());

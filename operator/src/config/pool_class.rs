@@ -37,6 +37,8 @@ pub struct PoolClass {
     pub pod_template: PodTemplate,
     /// Settings of the server, of [`SETTINGS`], in the file form of `millstream server --config`.
     pub settings: BTreeMap<String, String>,
+    /// The level of the server's log, or directives.
+    pub log_level: String,
     /// How the pods are spread over nodes and zones.
     pub spread: Spread,
     /// How long a pod may take to end, in seconds.
@@ -52,6 +54,7 @@ impl Default for PoolClass {
             resources: None,
             pod_template: PodTemplate::default(),
             settings: BTreeMap::new(),
+            log_level: "info".to_owned(),
             spread: Spread::default(),
             termination_grace_period_seconds: 60,
         }

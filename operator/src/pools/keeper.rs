@@ -71,14 +71,15 @@ impl Keeper {
         loop {
             let all_kept = self.round().await;
             task::sleep(ROUND_PAUSE).await;
-            if !all_kept {
-                task::sleep(retry).await;
-                retry = (retry * 2).min(ROUND_MAX);
-                continue;
-            }
-            retry = RETRY_FIRST;
+            // What was not kept is repeated ever less often, and keeps no other pool waiting.
+            let wait = if all_kept { ROUND_MAX } else { retry };
+            retry = if all_kept {
+                RETRY_FIRST
+            } else {
+                (retry * 2).min(ROUND_MAX)
+            };
             // Either a beat, or the time for a round without one; no beat can come at the end.
-            if task::timeout(ROUND_MAX, planned.heard()).await == Ok(false) {
+            if task::timeout(wait, planned.heard()).await == Ok(false) {
                 return;
             }
         }

@@ -199,6 +199,31 @@ fn what_a_class_sets_reaches_the_server_and_cannot_replace_ours() {
 }
 
 #[test]
+fn a_server_logs_as_gateways_do_unless_its_class_says_otherwise() {
+    let mut config = config();
+    let logs = |config: &OperatorConfig| -> Vec<String> {
+        let all = json_of(&made(config, &key(), 1));
+        let variables = &all["set"]["spec"]["template"]["spec"]["containers"][0]["env"];
+        let variables = variables.as_array().expect("a list").iter();
+        let texts = variables.filter_map(|v| Some((v["name"].as_str()?, v["value"].as_str()?)));
+        let logs = texts.filter(|(name, _)| name.starts_with("MILLSTREAM_LOG"));
+        logs.map(|(name, text)| format!("{name}={text}")).collect()
+    };
+    assert_eq!(
+        logs(&config),
+        ["MILLSTREAM_LOG=info", "MILLSTREAM_LOG_FORMAT=json"]
+    );
+    let class = config.pool_classes.get_mut("default").expect("there");
+    class.log_level = "warn".to_owned();
+    let env = &mut class.pod_template.env;
+    env.insert("MILLSTREAM_LOG_FORMAT".to_owned(), "text".to_owned());
+    assert_eq!(
+        logs(&config),
+        ["MILLSTREAM_LOG_FORMAT=text", "MILLSTREAM_LOG=warn"]
+    );
+}
+
+#[test]
 fn the_pods_satisfy_the_restricted_standard() {
     let config = config();
     let all = json_of(&made(&config, &key(), 1));

@@ -48,8 +48,8 @@ pub(super) fn build(input: &PoolInput<'_>) -> Container {
     }
 }
 
-/// The settings, as the variables that `millstream server` reads. Those of the class come last and
-/// cannot replace one of ours.
+/// The settings, as the variables that `millstream server` reads. Those of the class come after ours
+/// and cannot replace one; how the server logs comes last, and gives way to its variables.
 fn environment(input: &PoolInput<'_>) -> Vec<EnvVar> {
     let config = input.config;
     let operator = format!(
@@ -76,12 +76,16 @@ fn environment(input: &PoolInput<'_>) -> Vec<EnvVar> {
         value("MILLSTREAM_POOL", &input.key.pool),
         value("MILLSTREAM_REGION", &config.region),
     ];
+    let json = "json".to_owned();
     let settings = input.class.settings.iter().map(|(name, text)| {
         let name = name.to_ascii_uppercase().replace('-', "_");
         (format!("MILLSTREAM_{name}"), text)
     });
     let given = input.class.pod_template.env.iter();
-    for (name, text) in settings.chain(given.map(|(name, text)| (name.clone(), text))) {
+    let given = given.map(|(name, text)| (name.clone(), text));
+    let logs = [("LOG", &input.class.log_level), ("LOG_FORMAT", &json)];
+    let logs = logs.map(|(name, text)| (format!("MILLSTREAM_{name}"), text));
+    for (name, text) in settings.chain(given).chain(logs) {
         if variables.iter().all(|variable| variable.name != name) {
             variables.push(value(&name, text));
         }
