@@ -24,6 +24,7 @@ mod input;
 mod pool;
 mod sessions;
 mod tell;
+mod whereabouts;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::placement::{Placement, PoolId};
 use crate::version::PlacementVersion;
 use pool::Pool;
 use sessions::Servers;
+use whereabouts::Whereabouts;
 
 /// How long a new leader waits for servers before it places anything.
 pub const SETTLE: Duration = Duration::from_secs(30);
@@ -60,6 +62,8 @@ pub struct Coordinator {
     settle_within: Duration,
     settled: bool,
     pools: BTreeMap<PoolId, Pool>,
+    /// The homes in the drafts of all pools, by stream.
+    whereabouts: Whereabouts,
     pools_known: bool,
     streams: BTreeMap<StreamUid, WantedStream>,
     streams_known: bool,
@@ -81,6 +85,11 @@ impl Coordinator {
         // always a later one, so that no counter that was written is in this leader's way.
         let persisted = found.iter().map(|placement| placement.version.term + 1);
         let persisted = persisted.max().unwrap_or_default();
+        let mut whereabouts = Whereabouts::default();
+        for placement in &found {
+            let homes = placement.homes.keys();
+            homes.for_each(|uid| whereabouts.add(*uid, &placement.pool));
+        }
         Self {
             term: term.max(persisted),
             counter: 0,
@@ -91,6 +100,7 @@ impl Coordinator {
                 .into_iter()
                 .map(|placement| (placement.pool.clone(), Pool::found(placement)))
                 .collect(),
+            whereabouts,
             pools_known: false,
             streams: BTreeMap::new(),
             streams_known: false,

@@ -70,8 +70,9 @@ impl Coordinator {
             stream.wanted == Wanted::Retain
                 && wanted_in(&self.streams, namespace, stream.uid).is_none()
         };
+        let reports = self.servers.get(&state.server);
         let is_made = |stream: &HomedStream| {
-            stream.made || state.streams.iter().any(|row| row.uid == stream.uid)
+            stream.made || reports.is_some_and(|server| server.stream(stream.uid).is_some())
         };
         let unwanted = told.streams.iter().filter(unwanted);
         let never: Vec<StreamUid> = unwanted.filter(|s| !is_made(s)).map(|s| s.uid).collect();
@@ -79,7 +80,11 @@ impl Coordinator {
             return;
         };
         if let Some(pool) = self.pools.get_mut(&pool_id) {
-            never.into_iter().for_each(|uid| pool.remove_home(uid));
+            for uid in never {
+                if pool.remove_home(uid) {
+                    self.whereabouts.remove(uid, &pool_id);
+                }
+            }
         }
     }
 
@@ -102,7 +107,9 @@ impl Coordinator {
             let home = pool.draft().homes.get(&stream.uid);
             match (stream.phase, home) {
                 (StreamPhase::Gone, Some(home)) if delete && home.group == ordinal => {
-                    pool.remove_home(stream.uid);
+                    if pool.remove_home(stream.uid) {
+                        self.whereabouts.remove(stream.uid, &pool_id);
+                    }
                     self.place_again = true;
                 },
                 (
@@ -116,7 +123,11 @@ impl Coordinator {
                 // A server that goes by an earlier state removes it once more: the home that was
                 // forgotten with it must not come back, for nobody would forget it again.
                 (_, None) if is_leaving || strangers.contains(&stream.uid) => {},
-                (_, None) => pool.add_home(stream.uid, home_of(stream, ordinal)),
+                (_, None) => {
+                    if pool.add_home(stream.uid, home_of(stream, ordinal)) {
+                        self.whereabouts.add(stream.uid, &pool_id);
+                    }
+                },
             }
         }
     }
@@ -129,12 +140,9 @@ impl Coordinator {
         if here.is_some_and(|pool| pool.draft().homes.contains_key(&stream)) {
             return false;
         }
-        let has_it = |(id, pool): (&PoolId, &Pool)| {
-            id.namespace() != namespace && pool.draft().homes.contains_key(&stream)
-        };
         let wanted = self.streams.get(&stream);
         wanted.is_some_and(|wanted| wanted.pool.namespace() != namespace)
-            || self.pools.iter().any(has_it)
+            || self.whereabouts.is_elsewhere(stream, namespace)
     }
 
     /// The pool and ordinal of a shard server that holds the group that it should.
@@ -169,7 +177,9 @@ impl Coordinator {
                     name: spec.name.clone(),
                     made: false,
                 };
-                pool.add_home(stream.uid, home);
+                if pool.add_home(stream.uid, home) {
+                    self.whereabouts.add(stream.uid, &stream.pool);
+                }
             }
         }
     }

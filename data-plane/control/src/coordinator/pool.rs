@@ -102,14 +102,16 @@ impl Pool {
         seats.filter_map(move |seat| seat.identity(pool))
     }
 
-    /// Makes a group the stream's home, unless it has one or the pool is full.
-    pub(super) fn add_home(&mut self, stream: StreamUid, home: Home) {
+    /// Makes a group the stream's home, unless it has one or the pool is full. Whether it did.
+    pub(super) fn add_home(&mut self, stream: StreamUid, home: Home) -> bool {
         let is_full = self.draft.homes.len() >= HOMES_MAX;
         let has_one = self.draft.homes.contains_key(&stream);
-        if self.draft.groups.contains_key(&home.group) && !has_one && !is_full {
+        let is_added = self.draft.groups.contains_key(&home.group) && !has_one && !is_full;
+        if is_added {
             self.draft.homes.insert(stream, home);
             self.changed = true;
         }
+        is_added
     }
 
     /// The home has the stream: from now on one without it has lost it.
@@ -120,11 +122,11 @@ impl Pool {
         }
     }
 
-    /// Forgets a stream of which nothing is left.
-    pub(super) fn remove_home(&mut self, stream: StreamUid) {
-        if self.draft.homes.remove(&stream).is_some() {
-            self.changed = true;
-        }
+    /// Forgets a stream of which nothing is left. Whether it had a home here.
+    pub(super) fn remove_home(&mut self, stream: StreamUid) -> bool {
+        let had_one = self.draft.homes.remove(&stream).is_some();
+        self.changed |= had_one;
+        had_one
     }
 
     pub(super) fn wants_persisting(&self, now: Duration) -> bool {
