@@ -6,8 +6,14 @@ use millstream_link::Identity;
 use millstream_types::{Epoch, GroupId, Scope, StreamName, StreamUid};
 use serde::{Deserialize, Serialize};
 
+use crate::placement::HOMES_MAX;
 use crate::stream::Version;
 use crate::version::PlacementVersion;
+
+/// Most streams in a report. A home has those of its pool at most, retained and leaving ones among
+/// them; whenever a pool's placement is lost, as many new ones may join those that stand on its disk.
+/// So many losses, each of a full pool, no home sees.
+pub const STREAMS_OBSERVED_MAX: usize = 4 * HOMES_MAX;
 
 /// How far a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

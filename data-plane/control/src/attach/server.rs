@@ -1,14 +1,19 @@
 //! The operator's end: calls are authenticated here, then given to a [`Contract`].
+//!
+//! Start with [`door`]: who may call what, before anything is read.
+
+pub mod door;
+mod sessions;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use millstream_clock::task;
-use millstream_link::grpc::{self, MESSAGE_BYTES_MAX};
+use millstream_link::grpc;
 use millstream_link::{Identity, Role};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::attach::contract::{
@@ -18,17 +23,28 @@ use crate::attach::wire::{self, proto};
 use crate::desired::DesiredState;
 use crate::observed::ObservedState;
 use crate::secret::Secret;
+use door::Door;
 use proto::contract_server;
+use sessions::{Open, Sessions};
 
 /// Longest service-account token, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Most requests for a certificate that are being looked into at a time; further ones wait.
+pub const SIGNING_MAX: usize = 16;
+/// How long one waits for that.
+const SIGNING_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Shortest time between two reports of a session that are read. Servers leave twice as much.
+const REPORTS_APART_MIN: Duration = Duration::from_millis(100);
+/// How long a server may not attach again after a report that was refused.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// The gRPC service; give [`service`](Self::service) to [`grpc::serve`] with a listener that lets
-/// in the anonymous too.
+/// in the anonymous too, and few of them: each may have a request in memory.
 pub struct ContractServer {
     contract: Arc<dyn Contract>,
     authenticator: Arc<dyn Authenticator>,
-    sessions: AtomicU64,
+    sessions: Arc<Sessions>,
+    signing: Semaphore,
 }
 
 impl fmt::Debug for ContractServer {
@@ -44,16 +60,15 @@ impl ContractServer {
         Self {
             contract,
             authenticator,
-            sessions: AtomicU64::new(0),
+            sessions: Arc::default(),
+            signing: Semaphore::new(SIGNING_MAX),
         }
     }
 
     /// The service for [`grpc::serve`].
     #[must_use]
-    pub fn service(self) -> contract_server::ContractServer<Self> {
-        contract_server::ContractServer::new(self)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    pub fn service(self) -> Door {
+        Door::new(self)
     }
 
     /// A standby answers nothing: the caller goes on to the next replica.
@@ -80,20 +95,26 @@ impl contract_server::Contract for ContractServer {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let server = grpc::require(&request, &[Role::Gateway, Role::Shard])?.clone();
         self.leading()?;
+        let open = self.sessions.open(&server)?;
         let (reports, observed) = mpsc::channel(OBSERVED_QUEUE_MAX);
         let (desired, states) = watch::channel(None);
         let session = Session {
-            id: self.sessions.fetch_add(1, Ordering::Relaxed) + 1,
+            id: open.id,
             server: server.clone(),
             observed,
             desired,
         };
         self.contract.attach(session).await.map_err(|_| standby())?;
-        drop(task::spawn(
-            "contract session",
-            report(server, request.into_inner(), reports),
-        ));
-        Ok(Response::new(send(states)))
+        let (refuse, refused) = oneshot::channel();
+        let reporting = Reporting {
+            server,
+            open,
+            reports,
+            refuse,
+        };
+        let messages = request.into_inner();
+        drop(task::spawn("contract session", reporting.run(messages)));
+        Ok(Response::new(send(states, refused)))
     }
 
     async fn sign_certificate(
@@ -110,6 +131,10 @@ impl contract_server::Contract for ContractServer {
         if request.token.len() > TOKEN_BYTES_MAX {
             return Err(Status::invalid_argument("the token is too long"));
         }
+        let turn = task::timeout(SIGNING_WAIT_MAX, self.signing.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
+            Status::resource_exhausted("too many certificates are asked for, ask again")
+        })?;
         let token = Secret::new(request.token);
         let pod = self
             .authenticator
@@ -170,55 +195,101 @@ impl contract_server::Contract for ContractServer {
     }
 }
 
-/// Gives the operator what the server reports, until either lets go.
-async fn report(
+/// What takes the reports of one session.
+struct Reporting {
     server: Identity,
-    mut messages: Streaming<proto::Observed>,
+    open: Open,
     reports: mpsc::Sender<ObservedState>,
-) {
-    loop {
-        let message = tokio::select! {
-            biased;
-            () = reports.closed() => return,
-            message = messages.message() => message,
+    /// Tells the server why its session ends.
+    refuse: oneshot::Sender<Status>,
+}
+
+impl Reporting {
+    /// Gives the operator what the server reports, until either lets go or a report is refused.
+    async fn run(mut self, mut messages: Streaming<proto::Observed>) {
+        let Some(refusal) = self.take_reports(&mut messages).await else {
+            return;
         };
-        let state = match message {
-            Ok(Some(message)) => wire::read_observed(&message),
-            Ok(None) => return,
-            Err(status) => Err(status),
-        };
-        match state {
-            Ok(state) if state.server == server => {
-                if reports.send(state).await.is_err() {
-                    return;
-                }
-            },
-            Ok(state) => {
-                tracing::warn!(%server, claimed = %state.server, "a server reports for another one; its session ends");
-                return;
-            },
-            Err(status) => {
-                tracing::info!(%server, reason = status.message(), "a session ended");
-                return;
-            },
+        drop(messages);
+        let (server, reason) = (&self.server, refusal.message());
+        tracing::warn!(%server, reason, "a report was refused; the session ends");
+        self.open.bar();
+        // nobody listens any more where the server has gone
+        drop(self.refuse.send(refusal));
+        drop(self.reports);
+        task::sleep(REFUSED_FOR).await;
+        drop(self.open);
+    }
+
+    /// Why a report is refused, if the session ends by that.
+    async fn take_reports(&mut self, messages: &mut Streaming<proto::Observed>) -> Option<Status> {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = self.reports.closed() => return None,
+                () = self.open.replaced() => return None,
+                message = messages.message() => message,
+            };
+            let message = match message {
+                Ok(message) => message?,
+                Err(status) => {
+                    let (server, reason) = (&self.server, status.message());
+                    tracing::info!(%server, reason, "a session ended");
+                    return None;
+                },
+            };
+            let state = match self.read(&message) {
+                Ok(state) => state,
+                Err(refusal) => return Some(refusal),
+            };
+            drop(message);
+            tokio::select! {
+                biased;
+                () = self.open.replaced() => return None,
+                sent = self.reports.send(state) => sent.ok()?,
+            }
+            task::sleep(REPORTS_APART_MIN).await;
+        }
+    }
+
+    /// A report of this server that can be true.
+    fn read(&self, message: &proto::Observed) -> Result<ObservedState, Status> {
+        let state = wire::read_observed(message)?;
+        if state.server == self.server {
+            Ok(state)
+        } else {
+            let text = format!(
+                "the report is that of {}, not of {}",
+                state.server, self.server
+            );
+            Err(Status::permission_denied(text))
         }
     }
 }
 
-/// Sends each newest desired state; ends when the operator lets go of the session.
+/// Sends each newest desired state; ends when the operator lets go of the session, or a report was
+/// refused.
 fn send(
     states: watch::Receiver<Option<Arc<DesiredState>>>,
+    refused: oneshot::Receiver<Status>,
 ) -> BoxStream<'static, Result<proto::Desired, Status>> {
-    stream::unfold(Some(states), |states| async move {
-        let mut states = states?;
+    stream::unfold(Some((states, refused)), |session| async move {
+        let (mut states, mut refused) = session?;
         loop {
-            if states.changed().await.is_err() {
+            let changed = tokio::select! {
+                biased;
+                Ok(refusal) = &mut refused, if !refused.is_terminated() => {
+                    return Some((Err(refusal), None));
+                },
+                changed = states.changed() => changed,
+            };
+            if changed.is_err() {
                 let ended = Status::unavailable("the operator ended the session");
                 return Some((Err(ended), None));
             }
             let newest = states.borrow_and_update().clone();
             if let Some(state) = newest {
-                return Some((Ok(wire::desired(&state)), Some(states)));
+                return Some((Ok(wire::desired(&state)), Some((states, refused))));
             }
         }
     })

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tonic::Status;
 
 use crate::desired::DesiredState;
-use crate::observed::ObservedState;
+use crate::observed::{ObservedState, STREAMS_OBSERVED_MAX};
 use crate::plane::{CreateStreamError, DeleteStreamError};
 use crate::version::CONTRACT;
 
@@ -59,7 +59,14 @@ pub(super) fn observed(state: &ObservedState) -> Observed {
 
 pub(super) fn read_observed(message: &Observed) -> Result<ObservedState, Status> {
     check(message.contract)?;
-    parse("the observed state", &message.state)
+    let state: ObservedState = parse("the observed state", &message.state)?;
+    if state.streams.len() > STREAMS_OBSERVED_MAX {
+        return Err(Status::invalid_argument(format!(
+            "the observed state has {} streams, a home has at most {STREAMS_OBSERVED_MAX}",
+            state.streams.len()
+        )));
+    }
+    Ok(state)
 }
 
 pub(super) fn desired(state: &Arc<DesiredState>) -> Desired {

@@ -121,12 +121,18 @@ impl Contract for Replica {
     }
 }
 
+/// A token of which nobody ever says anything.
+pub(crate) const HANGING_TOKEN: &str = "hanging";
+
 /// Knows one token, `token of <pod> <uid>`.
 struct Tokens;
 
 impl Authenticator for Tokens {
     fn review<'a>(&'a self, token: &'a Secret) -> BoxFuture<'a, Result<PodIdentity, ReviewError>> {
         async move {
+            if token.reveal() == HANGING_TOKEN {
+                return std::future::pending().await;
+            }
             let mut words = token.reveal().split(' ');
             match (words.next(), words.next(), words.next(), words.next()) {
                 (Some("token"), Some("of"), Some(pod), Some(uid)) => Ok(PodIdentity {

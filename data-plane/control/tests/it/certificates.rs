@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millstream_clock::{Clock, ManualClock, SeededEntropy, task};
 use millstream_control::attach::certify::TextSource;
+use millstream_control::attach::server::SIGNING_MAX;
 use millstream_control::attach::{Certifier, CertifyOptions};
 use millstream_control::{MemoryStore, PlacementVersion};
 use millstream_link::authority::{Authority, CERTIFICATE_LIFE};
@@ -14,7 +15,9 @@ use millstream_link::tls::{Keys, TlsConnector, TlsListener};
 use millstream_link::{Identity, Role};
 use parking_lot::Mutex;
 
-use crate::bed::{NOW, Operator, Server, address, headless, identity, network, operators, shard};
+use crate::bed::{
+    HANGING_TOKEN, NOW, Operator, Server, address, headless, identity, network, operators, shard,
+};
 
 /// A mounted file.
 #[derive(Clone)]
@@ -155,6 +158,23 @@ async fn a_standby_does_not_sign() {
     let mut certifier = bed.certifier(&shard_0(), TOKEN);
     certifier.refresh().await;
     assert_eq!((bed.signed(), certifier.keys().certificate()), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_too_many_ask_a_pod_is_told_to_ask_again_and_does() {
+    let bed = Bed::new();
+    for _ in 0..SIGNING_MAX {
+        let mut hanging = bed.certifier(&shard_0(), HANGING_TOKEN);
+        drop(task::spawn("hanging", async move {
+            hanging.refresh().await;
+        }));
+    }
+    task::sleep(Duration::from_secs(1)).await;
+    let mut certifier = bed.certifier(&shard_0(), TOKEN);
+    certifier.refresh().await;
+    assert_eq!((bed.signed(), certifier.keys().certificate()), (0, None));
+    certifier.first().await;
+    assert_eq!(bed.signed(), 1);
 }
 
 #[tokio::test(start_paused = true)]

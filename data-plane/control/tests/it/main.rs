@@ -5,3 +5,4 @@ mod bed;
 mod certificates;
 mod control_calls;
 mod formats;
+mod intruders;
