@@ -2,11 +2,11 @@
 //! other side is not of this protocol.
 
 use bytes::Bytes;
-use millstream_stream::Guests;
 use millstream_stream::catalogue::Encoded;
 use millstream_stream::{
     Append, AppendError, Appended, NewRecord, Read, ReadError, Record, ShardStatus,
 };
+use millstream_stream::{Decision, DecisionPoint, Guests};
 use millstream_types::{Epoch, GroupId, Millis, ShardUid, StreamUid, caps};
 
 use crate::lanes::CALL_PARTS_MAX;
@@ -225,6 +225,7 @@ pub(crate) fn guests_out(
     target: wire::Target,
     guests: &Guests,
     opened_before: &[ShardUid],
+    decision: Option<&Decision>,
 ) -> wire::OpenShardsRequest {
     wire::OpenShardsRequest {
         target: Some(target),
@@ -234,7 +235,47 @@ pub(crate) fn guests_out(
         retention_hours: guests.retention_hours.unwrap_or(0),
         shards: shards_out(&guests.shards),
         opened_before: shards_out(opened_before),
+        decided: decision.map(point_out),
     }
+}
+
+pub(crate) fn drop_out(
+    target: wire::Target,
+    stream: StreamUid,
+    decision: Option<&Decision>,
+) -> wire::DropShardsRequest {
+    let home = decision.map(|decision| decision.home.as_str().to_owned());
+    wire::DropShardsRequest {
+        target: Some(target),
+        stream: uid_bytes(stream.0),
+        home: home.unwrap_or_default(),
+        decided: decision.map(point_out),
+    }
+}
+
+const fn point_out(decision: &Decision) -> wire::DecisionPoint {
+    wire::DecisionPoint {
+        epoch: decision.point.epoch.0,
+        changes: decision.point.changes,
+    }
+}
+
+/// When the home of this name decided what it asks for, if it says so.
+pub(crate) fn decision_in(
+    home: &str,
+    decided: Option<wire::DecisionPoint>,
+) -> Result<Option<Decision>, Malformed> {
+    let Some(decided) = decided else {
+        return Ok(None);
+    };
+    let home = home.parse();
+    Ok(Some(Decision {
+        home: home.map_err(|_| Malformed("the home is no log group"))?,
+        point: DecisionPoint {
+            epoch: Epoch(decided.epoch),
+            changes: decided.changes,
+        },
+    }))
 }
 
 pub(crate) fn guests_in(request: &wire::OpenShardsRequest) -> Result<Guests, Malformed> {

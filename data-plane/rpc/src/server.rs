@@ -15,6 +15,7 @@ use millstream_clock::task;
 use millstream_link::Role;
 use millstream_link::grpc::{self, Ending, MESSAGE_BYTES_MAX, require};
 use millstream_stream::catalogue::{self, Change, Update, Watcher};
+use millstream_stream::error::HostError;
 use millstream_stream::{Append, AppendError, Appended, ReadLimit, StoreError};
 use millstream_stream::{ShardStore, Stream, Streams};
 use millstream_types::{Epoch, GroupId, Millis, caps};
@@ -314,11 +315,16 @@ impl<S: ShardStore> Shards for ShardService<S> {
         let open_shards = |request: wire::OpenShardsRequest| async move {
             let guests = convert::guests_in(&request)?;
             let before = convert::shards_in(&request.opened_before)?;
-            let (failed, lost) = match self.streams.host(guests, before).await {
-                Ok(missing) => (String::new(), convert::shards_out(&missing)),
-                Err(error) => (error.to_string(), Vec::new()),
+            let decision = convert::decision_in(&request.home, request.decided)?;
+            let (outcome, lost) = match self.streams.host(guests, before, decision).await {
+                Ok(missing) => {
+                    let lost = convert::shards_out(&missing);
+                    (Outcome::Failed(String::new()), lost)
+                },
+                Err(HostError::Outlived) => (Outcome::Outlived(wire::Outlived {}), Vec::new()),
+                Err(error) => (Outcome::Failed(error.to_string()), Vec::new()),
             };
-            let outcome = Some(Outcome::Failed(failed));
+            let outcome = Some(outcome);
             Ok(wire::OpenShardsReply { outcome, lost })
         };
         self.answer(Callers::Homes, request, open_shards).await
@@ -331,9 +337,12 @@ impl<S: ShardStore> Shards for ShardService<S> {
         use wire::drop_shards_reply::Outcome;
         let drop_shards = |request: wire::DropShardsRequest| async move {
             let stream = convert::stream_uid(&request.stream)?;
-            let evicted = self.streams.evict(stream).await;
-            let failed = evicted.map_or_else(|error| error.to_string(), |()| String::new());
-            let outcome = Some(Outcome::Failed(failed));
+            let decision = convert::decision_in(&request.home, request.decided)?;
+            let outcome = Some(match self.streams.evict(stream, decision).await {
+                Ok(()) => Outcome::Failed(String::new()),
+                Err(HostError::Outlived) => Outcome::Outlived(wire::Outlived {}),
+                Err(error) => Outcome::Failed(error.to_string()),
+            });
             Ok(wire::DropShardsReply { outcome })
         };
         self.answer(Callers::Homes, request, drop_shards).await

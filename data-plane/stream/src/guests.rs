@@ -5,12 +5,16 @@
 //! doubt, so both calls do the same however often they come. A call that comes late, after the
 //! stream was removed, must not make shards that nobody would remove: a removed stream is
 //! remembered for a day.
+//!
+//! A home that was outlived may reach a group that its next life reaches, too. The highest
+//! [`Decision`] of each home is remembered, and nothing is done for a lower one. In memory only:
+//! when the group comes up anew, the newer life asks again, and is obeyed from then on.
 
 use std::collections::BTreeMap;
 
 use millstream_clock::task;
 use millstream_storage::{Change, ShardStore};
-use millstream_types::{GroupId, Millis, ShardUid, StreamUid, caps};
+use millstream_types::{Epoch, GroupId, Millis, ShardUid, StreamUid, caps};
 
 use crate::error::{HostError, OpenError};
 use crate::rows::guests_row::{self, GuestsRow};
@@ -18,6 +22,50 @@ use crate::streams::Streams;
 
 /// How long a removed stream is remembered, in milliseconds: no call is under way for that long.
 pub(crate) const REMEMBER_GONE_MS: u64 = 24 * 3_600_000;
+
+/// Homes whose decisions are remembered. A pool has far fewer groups; a group that is named beyond
+/// them is not a home of this pool, and is fenced by nobody.
+const HOMES_MAX: usize = 1_024;
+
+/// When a home decided what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The group that keeps the stream's rows.
+    pub home: GroupId,
+    /// Of two decisions the later one is greater.
+    pub point: DecisionPoint,
+}
+
+/// How far a home was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DecisionPoint {
+    /// The life of the home's writer.
+    pub epoch: Epoch,
+    /// The changes of its streams in that life.
+    pub changes: u64,
+}
+
+/// The highest decision of each home.
+#[derive(Debug, Default)]
+pub(crate) struct Decided(BTreeMap<GroupId, DecisionPoint>);
+
+impl Decided {
+    /// Whether a decision counts; it does from then on. One that says nothing of itself, of an
+    /// earlier program, always does.
+    fn take(&mut self, decision: Option<&Decision>) -> Result<(), HostError> {
+        let Some(Decision { home, point }) = decision else {
+            return Ok(());
+        };
+        match self.0.get(home) {
+            Some(known) if point.epoch < known.epoch => return Err(HostError::Outlived),
+            Some(known) if point < known => return Err(HostError::Late),
+            None if self.0.len() >= HOMES_MAX => return Ok(()),
+            Some(_) | None => {},
+        }
+        self.0.insert(home.clone(), *point);
+        Ok(())
+    }
+}
 
 /// The shards that a stream has in a group that is not its home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,15 +120,18 @@ impl<S: ShardStore> Streams<S> {
     /// Those that were opened before are not made again: answers which of them are lost.
     ///
     /// # Errors
-    /// When the stream was removed already, or the store refuses.
+    /// When a later decision of the home is known, the stream was removed already, or the store
+    /// refuses.
     pub async fn host(
         &self,
         guests: Guests,
         opened_before: Vec<ShardUid>,
+        decision: Option<Decision>,
     ) -> Result<Vec<ShardUid>, HostError> {
         let streams = self.clone();
         let hosted = task::spawn("host-shards", async move {
             let _alone = streams.inner.lifecycle.lock().await;
+            streams.inner.decided.lock().take(decision.as_ref())?;
             streams.host_alone(guests, opened_before).await
         });
         hosted.await.unwrap_or(Err(HostError::Internal))
@@ -146,11 +197,16 @@ impl<S: ShardStore> Streams<S> {
     /// Removes every shard that the stream has here, with its records.
     ///
     /// # Errors
-    /// When the store refuses.
-    pub async fn evict(&self, stream: StreamUid) -> Result<(), HostError> {
+    /// When a later decision of the home is known, or the store refuses.
+    pub async fn evict(
+        &self,
+        stream: StreamUid,
+        decision: Option<Decision>,
+    ) -> Result<(), HostError> {
         let streams = self.clone();
         let evicted = task::spawn("evict-shards", async move {
             let _alone = streams.inner.lifecycle.lock().await;
+            streams.inner.decided.lock().take(decision.as_ref())?;
             streams.evict_alone(stream).await
         });
         evicted.await.unwrap_or(Err(HostError::Internal))

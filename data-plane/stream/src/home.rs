@@ -24,7 +24,7 @@ use millstream_clock::task;
 use millstream_storage::ShardStore;
 use millstream_types::{Epoch, GroupId, ShardUid, StreamUid};
 
-use crate::guests::Guests;
+use crate::guests::{Decision, DecisionPoint, Guests};
 use crate::stream::{Status, Stream};
 use crate::streams::Streams;
 use progress::Progress;
@@ -55,10 +55,16 @@ impl Spread {
     }
 }
 
-/// Why another group did not do as asked; it is asked again.
+/// Why another group did not do as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the group did not do as asked: {0}")]
-pub struct PeerError(pub String);
+pub enum PeerError {
+    /// It was not reached, or failed; it is asked again.
+    #[error("the group did not do as asked: {0}")]
+    Failed(String),
+    /// It knows decisions of a later life of this home: it is asked for nothing more.
+    #[error("the group knows a later life of this home")]
+    Outlived,
+}
 
 /// The other groups, as a home sees them. Every call may come more than once.
 pub trait PeerGroups: Send + Sync + 'static {
@@ -69,6 +75,7 @@ pub trait PeerGroups: Send + Sync + 'static {
         group: &GroupId,
         guests: Guests,
         opened_before: Vec<ShardUid>,
+        decision: Option<Decision>,
     ) -> impl Future<Output = Result<Vec<ShardUid>, PeerError>> + Send;
 
     /// The life of the group's writer.
@@ -79,6 +86,7 @@ pub trait PeerGroups: Send + Sync + 'static {
         &self,
         group: &GroupId,
         stream: StreamUid,
+        decision: Option<Decision>,
     ) -> impl Future<Output = Result<(), PeerError>> + Send;
 }
 
@@ -119,14 +127,19 @@ pub fn next_step(stream: &Stream, done: &BTreeSet<GroupId>) -> Option<Step> {
 pub struct Pass {
     /// Streams that need something that could not be done.
     pub waiting: usize,
+    /// A later life of this home decides: this one asks for nothing more.
+    pub outlived: bool,
 }
 
 /// Brings the streams that are at home here to what their rows say.
 pub struct Home<S, P> {
     streams: Streams<S>,
     group: GroupId,
+    /// The life of the group's writer. None: nobody is told when something was decided.
+    epoch: Option<Epoch>,
     peers: Arc<P>,
     progress: Progress,
+    outlived: bool,
 }
 
 impl<S: ShardStore, P: PeerGroups> Home<S, P> {
@@ -136,9 +149,19 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
         Self {
             streams,
             group,
+            epoch: None,
             peers,
             progress: Progress::default(),
+            outlived: false,
         }
+    }
+
+    /// The same in this life of the group's writer: other groups refuse what an earlier one asks
+    /// for from then on.
+    #[must_use]
+    pub fn in_life(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
     }
 
     /// Works until `drain` is ready: at once when a stream changes, again after a pause while
@@ -154,6 +177,10 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
                 () = &mut drain => return,
                 pass = self.pass() => pass,
             };
+            if pass.outlived {
+                drain.await;
+                return;
+            }
             // What changed during the pass is an update already.
             tokio::select! {
                 biased;
@@ -187,35 +214,64 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
         }
     }
 
-    /// Takes every stream as far as it goes now.
+    /// Takes every stream as far as it goes now; nothing at all once it was outlived.
     pub async fn pass(&mut self) -> Pass {
+        let mut pass = Pass::default();
+        if !self.outlived {
+            pass.waiting = self.take_all().await;
+        }
+        pass.outlived = self.outlived;
+        pass
+    }
+
+    /// Takes every stream as far as it goes now; how many need something that could not be done.
+    async fn take_all(&mut self) -> usize {
         let streams = self.streams.everything();
         let there: BTreeSet<StreamUid> = streams.iter().map(|stream| stream.uid()).collect();
         self.progress.keep_only(&there);
         self.streams.forget_losses(|uid| there.contains(&uid));
-        let mut pass = Pass::default();
+        let mut waiting = 0;
         // Asked once in a pass: one group that is away must not hold up all streams.
         let mut away = BTreeSet::new();
         for uid in there {
             if !Box::pin(self.take(uid, &mut away)).await {
-                pass.waiting += 1;
+                waiting += 1;
             }
         }
         for (uid, group) in self.streams.to_sweep() {
-            let asked = self.peers.drop_shards(&group, uid);
-            if ask(&group, asked, &mut away, &mut BTreeSet::new()).await {
+            let decision = self.decision(self.streams.changes());
+            if self.drop_shards(&group, uid, decision, &mut away).await {
                 self.streams.note_swept(uid, &group);
             } else {
-                pass.waiting += 1;
+                waiting += 1;
             }
         }
-        pass
+        waiting
+    }
+
+    /// What was decided when the streams had changed so often.
+    fn decision(&self, changes: u64) -> Option<Decision> {
+        self.epoch.map(|epoch| Decision {
+            home: self.group.clone(),
+            point: DecisionPoint { epoch, changes },
+        })
+    }
+
+    /// The stream as it is now, and when that was decided.
+    fn decided(&self, uid: StreamUid) -> Option<(Arc<Stream>, Option<Decision>)> {
+        // Changes are counted while the registry is locked.
+        let registry = self.streams.inner.registry.read();
+        let stream = registry.by_uid(uid)?;
+        Some((stream, self.decision(self.streams.changes())))
     }
 
     /// Takes one stream as far as it goes; false when something could not be done.
     async fn take(&mut self, uid: StreamUid, away: &mut BTreeSet<GroupId>) -> bool {
         loop {
-            let Some(stream) = self.streams.inner.registry.read().by_uid(uid) else {
+            if self.outlived {
+                return false;
+            }
+            let Some((stream, decision)) = self.decided(uid) else {
                 return true;
             };
             let done = self.progress.of(&stream);
@@ -223,10 +279,13 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
                 return true;
             };
             let done = match step {
-                Step::Open(group) => self.open(&stream, &group, away).await,
+                Step::Open(group) => self.open(&stream, &group, decision, away).await,
                 Step::Drop(group) => {
-                    let asked = self.peers.drop_shards(&group, uid);
-                    ask(&group, asked, away, done).await
+                    let dropped = self.drop_shards(&group, uid, decision, away).await;
+                    if dropped {
+                        self.progress.of(&stream).insert(group);
+                    }
+                    dropped
                 },
                 Step::Activate => {
                     let activated = self.streams.become_status(uid, Status::Active).await;
@@ -245,9 +304,10 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
         &mut self,
         stream: &Stream,
         group: &GroupId,
+        decision: Option<Decision>,
         away: &mut BTreeSet<GroupId>,
     ) -> bool {
-        if away.contains(group) {
+        if self.outlived || away.contains(group) {
             return false;
         }
         let guests = guests(stream, &self.group, group);
@@ -263,7 +323,10 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
             } else {
                 Some(self.peers.life(group).await?)
             };
-            let lost = self.peers.open_shards(group, guests, opened_before).await?;
+            let opened = self
+                .peers
+                .open_shards(group, guests, opened_before, decision);
+            let lost = opened.await?;
             Ok((life, lost))
         };
         match asked.await {
@@ -276,35 +339,44 @@ impl<S: ShardStore, P: PeerGroups> Home<S, P> {
                 true
             },
             Err(error) => {
-                note_away(group, &error, away);
+                self.note_failed(group, &error, away);
                 false
             },
         }
     }
-}
 
-/// Asks a group that is not known to be away; notes what came of it.
-async fn ask(
-    group: &GroupId,
-    asked: impl Future<Output = Result<(), PeerError>>,
-    away: &mut BTreeSet<GroupId>,
-    done: &mut BTreeSet<GroupId>,
-) -> bool {
-    if away.contains(group) {
-        return false;
+    /// Has the stream's shards removed from a group. False when it is away.
+    async fn drop_shards(
+        &mut self,
+        group: &GroupId,
+        stream: StreamUid,
+        decision: Option<Decision>,
+        away: &mut BTreeSet<GroupId>,
+    ) -> bool {
+        if self.outlived || away.contains(group) {
+            return false;
+        }
+        let dropped = self.peers.drop_shards(group, stream, decision).await;
+        if let Err(error) = &dropped {
+            self.note_failed(group, error, away);
+        }
+        dropped.is_ok()
     }
-    match asked.await {
-        Ok(()) => done.insert(group.clone()),
-        Err(error) => {
-            note_away(group, &error, away);
-            false
-        },
-    }
-}
 
-fn note_away(group: &GroupId, error: &PeerError, away: &mut BTreeSet<GroupId>) {
-    tracing::warn!(%group, %error, "a group does not take part yet; it is asked again");
-    away.insert(group.clone());
+    fn note_failed(&mut self, group: &GroupId, error: &PeerError, away: &mut BTreeSet<GroupId>) {
+        match error {
+            PeerError::Outlived => {
+                tracing::error!(home = %self.group, %group, epoch = ?self.epoch,
+                    "a later life of this home decides: this one asks for nothing more");
+                self.outlived = true;
+            },
+            PeerError::Failed(_) => {
+                tracing::warn!(%group, %error,
+                    "a group does not take part yet; it is asked again");
+                away.insert(group.clone());
+            },
+        }
+    }
 }
 
 /// The shards of the stream in `group`.

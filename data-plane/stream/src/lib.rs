@@ -41,7 +41,7 @@ pub use millstream_storage::{
 
 pub use append::{PutEntry, PutOutput, PutRecordsOutput};
 pub use error::Kind;
-pub use guests::Guests;
+pub use guests::{Decision, DecisionPoint, Guests};
 pub use home::{Home, PeerError, PeerGroups, Spread};
 pub use iterator::StartingPosition;
 pub use lifecycle::{NewStream, SettingsChange};

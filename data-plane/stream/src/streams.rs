@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::catalogue::{Change, Feed};
 use crate::error::{Absent, OpenError, StreamNotFound};
-use crate::guests::{self, Book};
+use crate::guests::{self, Book, Decided};
 use crate::loss::Losses;
 use crate::registry::Registry;
 use crate::replica::{Replica, Tenants};
@@ -58,6 +58,8 @@ pub(crate) struct Inner<S> {
     pub(crate) feed: Feed,
     /// Shards here that are of streams of other groups. Held for a moment only.
     pub(crate) guests: RwLock<Book>,
+    /// What the homes of those decided last. Held for a moment only.
+    pub(crate) decided: Mutex<Decided>,
     /// What streams without rows may still have in other groups. Held for a moment only.
     pub(crate) sweeps: Mutex<Sweeps>,
     /// Shards that other groups have lost. Held for a moment only.
@@ -131,6 +133,7 @@ impl<S: ShardLog> Streams<S> {
                 registry: RwLock::new(registry),
                 feed: Feed::default(),
                 guests: RwLock::default(),
+                decided: Mutex::default(),
                 sweeps: Mutex::default(),
                 losses: Mutex::default(),
                 replica: Mutex::default(),

@@ -12,7 +12,7 @@ use millstream_rpc::meter::{Called, Meter};
 use millstream_rpc::{Options, RemoteGroups, Routed};
 use millstream_storage::{Append, NewRecord, ReadLimit, ShardLog as _, ShardStore as _};
 use millstream_stream::error::EntryError;
-use millstream_stream::{Guests, Kind, PeerGroups as _};
+use millstream_stream::{Decision, DecisionPoint, Guests, Kind, PeerError, PeerGroups as _};
 use millstream_types::{Epoch, Millis, ShardUid, StreamUid};
 
 use crate::cluster::{Cuttable, POOL, World, entry_at, group, key_of, name, placed, scope};
@@ -290,13 +290,49 @@ async fn a_gateway_may_not_make_or_remove_shards() {
         assert!(caller.place(POOL, (1, 0), &placed(&servers)));
         let peers = RemoteGroups::new(caller);
         // The first call learns the epoch.
-        let learned = peers.drop_shards(&group(0), StreamUid(9)).await;
+        let learned = peers.drop_shards(&group(0), StreamUid(9), None).await;
         let opened = peers
-            .open_shards(&group(0), guests.clone(), Vec::new())
+            .open_shards(&group(0), guests.clone(), Vec::new(), None)
             .await;
         assert_eq!((learned.is_ok(), opened.is_ok()), (may, may), "{role}");
         assert_eq!(servers[0].store.shards().is_empty(), !may);
     }
+}
+
+#[tokio::test]
+async fn a_home_that_was_outlived_hears_so_from_the_group_that_it_asks() {
+    let world = World::new();
+    let servers = world.pool(1).await;
+    let caller = world.caller(Options::default(), world.connector(Role::Shard, "p-1"));
+    assert!(caller.place(POOL, (1, 0), &placed(&servers)));
+    let peers = RemoteGroups::new(caller);
+    let decided = |epoch, changes| {
+        let epoch = Epoch(epoch);
+        let point = DecisionPoint { epoch, changes };
+        let home = group(1);
+        Some(Decision { home, point })
+    };
+    let guests = |hours| Guests {
+        stream: StreamUid(1),
+        home: group(1),
+        created: Millis(0),
+        retention_hours: Some(hours),
+        shards: vec![ShardUid(1)],
+    };
+    let there = group(0);
+    let opened = peers.open_shards(&there, guests(168), Vec::new(), decided(8, 1));
+    assert_eq!(opened.await, Ok(Vec::new()));
+    let opened = peers.open_shards(&there, guests(24), Vec::new(), decided(7, 9));
+    assert_eq!(opened.await, Err(PeerError::Outlived));
+    let dropped = peers.drop_shards(&there, StreamUid(1), decided(7, 9));
+    assert_eq!(dropped.await, Err(PeerError::Outlived));
+    let late = peers.open_shards(&there, guests(24), Vec::new(), decided(8, 0));
+    assert!(matches!(late.await, Err(PeerError::Failed(_))));
+    let hosted = servers[0].streams.hosted();
+    assert_eq!(hosted, [guests(168)]);
+    let dropped = peers.drop_shards(&there, StreamUid(1), decided(8, 2));
+    assert_eq!(dropped.await, Ok(()));
+    assert!(servers[0].streams.hosted().is_empty());
 }
 
 #[tokio::test]
@@ -313,7 +349,7 @@ async fn shards_of_a_replaced_volume_are_lost_for_their_home_and_fail_for_client
     let home = RemoteGroups::new(peers.clone());
     assert_eq!(home.life(&group(1)).await, Ok(Epoch(1)));
     let (there, asked) = (group(1), guests.clone());
-    let held = home.open_shards(&there, asked, shards.clone()).await;
+    let held = home.open_shards(&there, asked, shards.clone(), None).await;
     assert_eq!(held, Ok(Vec::new()));
 
     servers.pop().expect("two").end().await;
@@ -324,7 +360,7 @@ async fn shards_of_a_replaced_volume_are_lost_for_their_home_and_fail_for_client
     assert!(peers.place(POOL, (1, 1), &placed(&servers)));
     gateway.place(2, &servers).await;
     assert_eq!(home.life(&there).await, Ok(Epoch(2)));
-    let lost = home.open_shards(&there, guests, shards.clone()).await;
+    let lost = home.open_shards(&there, guests, shards.clone(), None).await;
     assert_eq!(lost, Ok(shards));
     assert!(servers[1].store.shards().is_empty());
 

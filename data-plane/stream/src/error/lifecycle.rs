@@ -123,6 +123,12 @@ pub enum HostError {
     /// The stream was removed: the request comes too late.
     #[error("the stream was removed")]
     Gone,
+    /// The home that asks is of a life that was outlived: its decisions count no more.
+    #[error("a later life of the stream's home has decided")]
+    Outlived,
+    /// The home has decided anew since.
+    #[error("a later decision of the stream's home is known")]
+    Late,
     /// Out of memory budget or disk space for now.
     #[error("the store takes nothing more for now")]
     Throttled,

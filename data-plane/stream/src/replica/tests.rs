@@ -130,10 +130,7 @@ fn a_change_of_one_stream_is_no_work_for_those_of_others() {
     assert!(work::take() >= usize::from(OTHERS), "the work is counted");
 
     let draft = Draft::new(9, 0, 0);
-    let changed = Draft {
-        hours: 48,
-        ..draft
-    };
+    let changed = Draft { hours: 48, ..draft };
     for news in [
         draft.put(),
         changed.put(),

@@ -10,7 +10,8 @@ use millstream_storage::testkit::{Hooked, Hooks};
 use millstream_storage::{Append, ApplyError, ShardLog, ShardStore};
 use millstream_stream::error::HostError;
 use millstream_stream::{
-    Guests, Home, Kind, PeerError, PeerGroups, SettingsChange, Spread, Status, retention,
+    Decision, DecisionPoint, Guests, Home, Kind, PeerError, PeerGroups, SettingsChange, Spread,
+    Status, retention,
 };
 use millstream_types::{Epoch, GroupId, ShardId, ShardUid, StreamUid};
 use parking_lot::Mutex;
@@ -119,7 +120,7 @@ impl Pool {
     fn bed(&self, group: &GroupId) -> Result<&Bed<MemoryStore>, PeerError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.away.lock().contains(group) {
-            return Err(PeerError("it is away".to_owned()));
+            return Err(PeerError::Failed("it is away".to_owned()));
         }
         Ok(&self.beds[group])
     }
@@ -153,11 +154,13 @@ impl PeerGroups for Seen {
         group: &GroupId,
         guests: Guests,
         opened_before: Vec<ShardUid>,
+        decision: Option<Decision>,
     ) -> Result<Vec<ShardUid>, PeerError> {
         let pool = self.pool();
         let host = async {
-            let hosted = pool.bed(group)?.streams.host(guests, opened_before).await;
-            hosted.map_err(|error| PeerError(error.to_string()))
+            let streams = &pool.bed(group)?.streams;
+            let hosted = streams.host(guests, opened_before, decision).await;
+            hosted.map_err(refused)
         };
         self.fuse.burn(host).await
     }
@@ -168,13 +171,25 @@ impl PeerGroups for Seen {
         Ok(pool.lives[group])
     }
 
-    async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
+    async fn drop_shards(
+        &self,
+        group: &GroupId,
+        stream: StreamUid,
+        decision: Option<Decision>,
+    ) -> Result<(), PeerError> {
         let pool = self.pool();
         let evict = async {
-            let evicted = pool.bed(group)?.streams.evict(stream).await;
-            evicted.map_err(|error| PeerError(error.to_string()))
+            let evicted = pool.bed(group)?.streams.evict(stream, decision).await;
+            evicted.map_err(refused)
         };
         self.fuse.burn(evict).await
+    }
+}
+
+fn refused(error: HostError) -> PeerError {
+    match error {
+        HostError::Outlived => PeerError::Outlived,
+        error => PeerError::Failed(error.to_string()),
     }
 }
 
@@ -564,7 +579,7 @@ async fn only_the_shards_that_are_new_are_made() {
     let (lost, new) = (ShardUid(7), ShardUid(8));
     asked.shards.extend([lost, new]);
     let before = [&held.shards[..], &[lost]].concat();
-    let answer = bed.streams.host(asked, before).await;
+    let answer = bed.streams.host(asked, before, None).await;
     assert_eq!(answer, Ok(vec![lost]));
     let hosted = bed.reopened().streams.hosted().remove(0);
     assert_eq!(hosted.shards, [&held.shards[..], &[new]].concat());
@@ -600,12 +615,12 @@ async fn a_call_that_comes_after_the_removal_makes_nothing() {
     let late = bed.streams.hosted().remove(0);
     life.bed.streams.begin_delete(UID).await.expect("begun");
     assert_eq!(life.home.pass().await.waiting, 0);
-    let asked = bed.streams.host(late.clone(), Vec::new()).await;
+    let asked = bed.streams.host(late.clone(), Vec::new(), None).await;
     assert_eq!(asked, Err(HostError::Gone));
     // The group's own process may have ended since.
     let reopened = bed.reopened();
     assert_eq!(
-        reopened.streams.host(late.clone(), Vec::new()).await,
+        reopened.streams.host(late.clone(), Vec::new(), None).await,
         Err(HostError::Gone)
     );
     assert!(reopened.store.shards().is_empty());
@@ -614,6 +629,98 @@ async fn a_call_that_comes_after_the_removal_makes_nothing() {
     let service = retention::Service::new(retention::Options::default(), reopened.streams.clone());
     service.pass().await;
     assert!(reopened.store.rows(b"ds/guests/").is_empty());
+}
+
+fn decided(home: u32, epoch: u64, changes: u64) -> Option<Decision> {
+    Some(Decision {
+        home: group(home),
+        point: DecisionPoint {
+            epoch: Epoch(epoch),
+            changes,
+        },
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_outlived_home_asks_for_is_not_done() {
+    let world = World::new(3);
+    drop(world.created(3).await);
+    let bed = &world.pool.beds[&group(2)];
+    let held = bed.streams.hosted().remove(0);
+    let kept = |bed: &Bed<MemoryStore>| {
+        let hosted = bed.reopened().streams.hosted();
+        hosted
+            .iter()
+            .map(|guests| guests.retention_hours)
+            .collect::<Vec<_>>()
+    };
+    let host = async |bed: &Bed<MemoryStore>, hours, decision| {
+        let guests = Guests {
+            retention_hours: hours,
+            ..held.clone()
+        };
+        let before = held.shards.clone();
+        let hosted = bed.streams.host(guests, before, decision).await;
+        hosted.map(|lost| assert!(lost.is_empty()))
+    };
+    assert_eq!(host(bed, Some(168), decided(1, 8, 1)).await, Ok(()));
+    let outlived = Err(HostError::Outlived);
+    assert_eq!(host(bed, Some(24), decided(1, 7, 9)).await, outlived);
+    assert_eq!(bed.streams.evict(UID, decided(1, 7, 9)).await, outlived);
+    let late = host(bed, Some(24), decided(1, 8, 0)).await;
+    assert_eq!(late, Err(HostError::Late));
+    assert_eq!(kept(bed), [Some(168)]);
+    // Another home is in lives of its own, and an earlier program says nothing of its life.
+    let elsewhere = bed.streams.evict(StreamUid(9), decided(0, 1, 0)).await;
+    assert_eq!(elsewhere, Ok(()));
+    assert_eq!(host(bed, Some(48), None).await, Ok(()));
+    assert_eq!(host(bed, Some(168), decided(1, 8, 1)).await, Ok(()));
+
+    // A group that comes up anew has forgotten it, until the newer life has asked.
+    let anew = bed.reopened();
+    assert_eq!(host(&anew, Some(24), decided(1, 7, 9)).await, Ok(()));
+    assert_eq!(host(&anew, None, decided(1, 8, 1)).await, Ok(()));
+    assert_eq!(host(&anew, Some(24), decided(1, 7, 10)).await, outlived);
+    assert_eq!(kept(&anew), [None]);
+    assert_eq!(anew.streams.evict(UID, decided(1, 8, 2)).await, Ok(()));
+}
+
+async fn keeps_for(life: &Life, hours: u32) {
+    let change = SettingsChange {
+        retention_hours: Some(hours),
+        ..SettingsChange::default()
+    };
+    let flights = name("flights");
+    let changed = life.bed.streams.update(&scope(), &flights, change).await;
+    changed.expect("changed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_home_that_hears_of_its_next_life_asks_for_nothing_more() {
+    let mut world = World::new(3);
+    let mut old = world.created(3).await;
+    old.home = old.home.in_life(Epoch(7));
+    let mut new = world.sound();
+    new.home = new.home.in_life(Epoch(8));
+    keeps_for(&new, 168).await;
+    assert_eq!(new.home.pass().await.waiting, 0);
+
+    // Both see that a group came up anew, and the older life asks last.
+    let reopened = world.pool.beds[&group(2)].reopened();
+    drop(world.comes_up(&group(2), reopened));
+    for life in [&mut new, &mut old] {
+        life.home.look().await;
+        life.home.pass().await;
+    }
+    assert_eq!(kept_for(&world), [Some(168), Some(168)]);
+    let calls = world.pool.calls.load(Ordering::SeqCst);
+    keeps_for(&old, 48).await;
+    assert!(old.home.pass().await.outlived);
+    assert_eq!(world.pool.calls.load(Ordering::SeqCst), calls);
+    keeps_for(&new, 240).await;
+    let pass = new.home.pass().await;
+    assert_eq!((pass.waiting, pass.outlived), (0, false));
+    assert_eq!(kept_for(&world), [Some(240), Some(240)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -187,7 +187,7 @@ impl<S: GroupStore> Server<S> {
         tracing::info!(%group, %epoch, "serving gateways");
         let serving = task::spawn("shards", serving);
         let peers = Arc::new(RemoteGroups::new(self.caller.clone()));
-        let home = Home::new(self.streams.clone(), group.clone(), peers);
+        let home = Home::new(self.streams.clone(), group.clone(), peers).in_life(epoch);
         let drain = self.drain.clone();
         let home = home.run(async move { drain.begun().await });
         drop(task::spawn("home", home));

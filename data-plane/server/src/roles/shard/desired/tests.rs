@@ -3,7 +3,7 @@ use std::sync::Arc;
 use millstream_clock::{Clock, SystemClock, SystemEntropy};
 use millstream_control::{Identity, Peer, PlacementVersion, Role};
 use millstream_storage::memory::MemoryStore;
-use millstream_stream::{Guests, Home, Options, PeerError, PeerGroups, TokenKey};
+use millstream_stream::{Decision, Guests, Home, Options, PeerError, PeerGroups, TokenKey};
 use millstream_types::{Epoch, Scope, ShardUid};
 use parking_lot::Mutex;
 
@@ -50,15 +50,21 @@ impl PeerGroups for Asked {
         _: &GroupId,
         _: Guests,
         _: Vec<ShardUid>,
+        _: Option<Decision>,
     ) -> Result<Vec<ShardUid>, PeerError> {
-        Err(PeerError("nothing is to be made".to_owned()))
+        Err(PeerError::Failed("nothing is to be made".to_owned()))
     }
 
     async fn life(&self, _: &GroupId) -> Result<Epoch, PeerError> {
         Ok(Epoch(1))
     }
 
-    async fn drop_shards(&self, group: &GroupId, stream: StreamUid) -> Result<(), PeerError> {
+    async fn drop_shards(
+        &self,
+        group: &GroupId,
+        stream: StreamUid,
+        _: Option<Decision>,
+    ) -> Result<(), PeerError> {
         self.0.lock().push((group.clone(), stream));
         Ok(())
     }
@@ -234,6 +240,7 @@ impl PeerGroups for Emptied {
         _: &GroupId,
         _: Guests,
         opened_before: Vec<ShardUid>,
+        _: Option<Decision>,
     ) -> Result<Vec<ShardUid>, PeerError> {
         Ok(opened_before)
     }
@@ -242,7 +249,12 @@ impl PeerGroups for Emptied {
         Ok(Epoch(1))
     }
 
-    async fn drop_shards(&self, _: &GroupId, _: StreamUid) -> Result<(), PeerError> {
+    async fn drop_shards(
+        &self,
+        _: &GroupId,
+        _: StreamUid,
+        _: Option<Decision>,
+    ) -> Result<(), PeerError> {
         Ok(())
     }
 }
