@@ -57,7 +57,7 @@ fn wanted(api: &ApiServer) -> BTreeSet<(StreamUid, String)> {
 
 /// What is there, as this gateway knows.
 fn served(client: &Client) -> BTreeSet<(StreamUid, String)> {
-    let streams = client.gate.streams.everything();
+    let streams = client.gate.streams.all();
     let each = streams.iter();
     each.map(|stream| (stream.uid(), stream.status().to_string()))
         .collect()
