@@ -19,7 +19,7 @@ pub(crate) enum Fault {
     /// A shard server's process ends. `silent`: its peers hear nothing of it.
     ShardCrash { ordinal: u32, silent: bool },
     /// A shard server's pod comes back on its other machine while the process on the first one
-    /// goes on, cut off from everybody but one gateway.
+    /// goes on, cut off from everybody but one gateway and the next shard server.
     Zombie { ordinal: u32, seen_by: u32 },
     /// A gateway's process ends.
     GatewayCrash { gateway: u32 },

@@ -314,15 +314,16 @@ impl<'a> Mischief<'a> {
         }
     }
 
-    /// The pod goes on elsewhere; its former process is cut off from all but one gateway, which
-    /// hears of the new place, forgets it again, and hears of it again.
+    /// The pod goes on elsewhere; its former process is cut off from all but one shard server and
+    /// one gateway, which hears of the new place, forgets it again, and hears of it again.
     fn zombie(&mut self, ordinal: u32, seen_by: u32, lasts: Duration) -> bool {
         let old = self.seat(ordinal);
         if self.zombies.contains_key(&ordinal) || !self.sim.is_host_running(old.as_str()) {
             return false;
         }
         let gateway = layout::gateway(seen_by);
-        for other in self.all_but(&[&old, &gateway]) {
+        let peer = self.seat((ordinal + 1) % layout::SHARD_SERVERS);
+        for other in self.all_but(&[&old, &gateway, &peer]) {
             self.sim.partition(old.as_str(), other);
         }
         // Nobody starts it again.
